@@ -1,0 +1,275 @@
+//! What a stage needs of an agent, what an agent has, and how far the two are apart.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A version such as `3.11.2`: its numbers, most significant first.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Version(pub Vec<u64>);
+
+impl Version {
+    /// Reads the leading dotted numbers of a text, `v` or `go` in front allowed; `None` without any.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let start = text.find(|c: char| c.is_ascii_digit())?;
+        let dotted = text[start..].split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
+        let numbers: Option<Vec<u64>> = dotted
+            .split('.')
+            .filter(|part| !part.is_empty())
+            .map(|part| part.parse().ok())
+            .collect();
+        numbers.filter(|numbers| !numbers.is_empty()).map(Self)
+    }
+
+    fn part(&self, index: usize) -> u64 {
+        self.0.get(index).copied().unwrap_or(0)
+    }
+
+    /// Compares as versions: missing numbers are zero.
+    #[must_use]
+    pub fn compare(&self, other: &Self) -> std::cmp::Ordering {
+        let parts = self.0.len().max(other.0.len());
+        (0..parts)
+            .map(|index| self.part(index).cmp(&other.part(index)))
+            .find(|order| order.is_ne())
+            .unwrap_or(std::cmp::Ordering::Equal)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<String> = self.0.iter().map(u64::to_string).collect();
+        f.write_str(&numbers.join("."))
+    }
+}
+
+/// How a version must compare.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Comparison {
+    /// `= 3.11`: these numbers exactly, as far as given.
+    Exactly,
+    /// `>= 3.11`.
+    AtLeast,
+    /// `> 3.11`.
+    Above,
+    /// `<= 3.11`.
+    AtMost,
+    /// `< 3.11`.
+    Below,
+    /// `~> 3.11`: at least this, and the same but for the last number given.
+    Compatible,
+}
+
+impl Comparison {
+    /// How it is written.
+    #[must_use]
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Exactly => "=",
+            Self::AtLeast => ">=",
+            Self::Above => ">",
+            Self::AtMost => "<=",
+            Self::Below => "<",
+            Self::Compatible => "~>",
+        }
+    }
+}
+
+/// A version that is asked for.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct VersionNeed {
+    /// How it must compare.
+    pub comparison: Comparison,
+    /// With what.
+    pub version: Version,
+}
+
+impl VersionNeed {
+    /// Reads `~> 3.3`, `>= 4`, `3.11` (exactly, as far as given).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let signs = [
+            ("~>", Comparison::Compatible),
+            (">=", Comparison::AtLeast),
+            ("<=", Comparison::AtMost),
+            ("==", Comparison::Exactly),
+            (">", Comparison::Above),
+            ("<", Comparison::Below),
+            ("=", Comparison::Exactly),
+        ];
+        let (comparison, rest) = signs
+            .iter()
+            .find_map(|(sign, comparison)| Some((*comparison, text.strip_prefix(sign)?)))
+            .unwrap_or((Comparison::Exactly, text));
+        let rest = rest.trim();
+        let plain = rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        (plain).then(|| Version::parse(rest)).flatten().map(|version| Self { comparison, version })
+    }
+
+    /// Whether a version that is there will do.
+    #[must_use]
+    pub fn accepts(&self, there: &Version) -> bool {
+        let order = there.compare(&self.version);
+        let same_prefix = |len: usize| (0..len).all(|i| there.part(i) == self.version.part(i));
+        match self.comparison {
+            Comparison::Exactly => same_prefix(self.version.0.len()),
+            Comparison::AtLeast => order.is_ge(),
+            Comparison::Above => order.is_gt(),
+            Comparison::AtMost => order.is_le(),
+            Comparison::Below => order.is_lt(),
+            Comparison::Compatible => {
+                order.is_ge() && same_prefix(self.version.0.len().saturating_sub(1).max(1))
+            }
+        }
+    }
+}
+
+impl fmt::Display for VersionNeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.comparison.symbol(), self.version)
+    }
+}
+
+/// What a stage needs of the agent that runs it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// Every one of these; an empty list asks for nothing.
+    All(Vec<Need>),
+    /// The first of these that the agent has.
+    Any(Vec<Need>),
+    /// At least this many processor cores.
+    Cores(u64),
+    /// At least this many bytes of memory.
+    Memory(u64),
+    /// This processor architecture, such as `x86_64`.
+    Arch(String),
+    /// This operating system, such as `linux`.
+    Os(String),
+    /// A tool, in a version where that matters.
+    Tool {
+        /// The tool's name, as its command is called.
+        name: String,
+        /// Which versions will do; `None` is all.
+        version: Option<VersionNeed>,
+    },
+    /// A container with this image.
+    Docker {
+        /// The image.
+        image: String,
+    },
+}
+
+impl Default for Need {
+    fn default() -> Self {
+        Self::All(Vec::new())
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let join = |needs: &[Need], gap: &str| {
+            needs.iter().map(Need::to_string).collect::<Vec<_>>().join(gap)
+        };
+        match self {
+            Self::All(needs) if needs.is_empty() => f.write_str("nothing in particular"),
+            Self::All(needs) => f.write_str(&join(needs, ", ")),
+            Self::Any(needs) => write!(f, "({})", join(needs, " or ")),
+            Self::Cores(cores) => write!(f, "cores >= {cores}"),
+            Self::Memory(bytes) => write!(f, "memory >= {}", in_units(*bytes)),
+            Self::Arch(arch) => write!(f, "arch {arch}"),
+            Self::Os(os) => write!(f, "os {os}"),
+            Self::Tool { name, version: None } => f.write_str(name),
+            Self::Tool { name, version: Some(version) } => write!(f, "{name} {version}"),
+            Self::Docker { image } => write!(f, "docker with {image}"),
+        }
+    }
+}
+
+/// Writes a number of bytes in the largest binary unit that divides it: `2G`, `512M`, `100`.
+fn in_units(bytes: u64) -> String {
+    [("T", 40), ("G", 30), ("M", 20), ("K", 10)]
+        .into_iter()
+        .find(|(_, shift)| bytes > 0 && bytes.is_multiple_of(1 << shift))
+        .map_or_else(|| bytes.to_string(), |(unit, shift)| format!("{}{unit}", bytes >> shift))
+}
+
+/// Reads a size such as `512M` or `2G` (binary units) as bytes.
+///
+/// # Errors
+/// A description of what was expected.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("'{text}' is no size; write one such as '512M' or '2G'");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+    let shift = match &text[digits..] {
+        "" | "B" => 0,
+        "K" | "KB" | "KiB" => 10,
+        "M" | "MB" | "MiB" => 20,
+        "G" | "GB" | "GiB" => 30,
+        "T" | "TB" | "TiB" => 40,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
+/// What an agent has, probed when it starts.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Processor cores.
+    pub cores: u64,
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Processor architecture.
+    pub arch: String,
+    /// Operating system.
+    pub os: String,
+    /// Tools by name, with the version where one could be read.
+    pub tools: BTreeMap<String, Option<Version>>,
+}
+
+impl Capabilities {
+    /// What is missing here for a need, in words; empty where nothing is.
+    #[must_use]
+    pub fn lacks(&self, need: &Need) -> Vec<String> {
+        match need {
+            Need::All(needs) => needs.iter().flat_map(|need| self.lacks(need)).collect(),
+            Need::Any(needs) => needs
+                .iter()
+                .map(|need| self.lacks(need))
+                .min_by_key(Vec::len)
+                .filter(|lacks| !lacks.is_empty())
+                .map_or_else(Vec::new, |_| vec![need.to_string()]),
+            Need::Cores(cores) => {
+                unless(self.cores >= *cores, || format!("{need} (has {})", self.cores))
+            }
+            Need::Memory(bytes) => {
+                unless(self.memory >= *bytes, || format!("{need} (has {})", in_units(self.memory)))
+            }
+            Need::Arch(arch) => unless(self.arch == *arch, || format!("{need} (is {})", self.arch)),
+            Need::Os(os) => unless(self.os == *os, || format!("{need} (is {})", self.os)),
+            Need::Tool { name, version } => self.lacks_tool(name, version.as_ref()),
+            Need::Docker { .. } => self.lacks_tool("docker", None),
+        }
+    }
+
+    fn lacks_tool(&self, name: &str, need: Option<&VersionNeed>) -> Vec<String> {
+        match (self.tools.get(name), need) {
+            (None, None) => vec![name.to_owned()],
+            (None, Some(need)) => vec![format!("{name} {need}")],
+            (Some(_), None) => Vec::new(),
+            (Some(None), Some(need)) => vec![format!("{name} {need} (its version is not known)")],
+            (Some(Some(there)), Some(need)) => {
+                unless(need.accepts(there), || format!("{name} {need} (has {there})"))
+            }
+        }
+    }
+}
+
+/// The one lack, unless the need holds.
+fn unless(holds: bool, lack: impl FnOnce() -> String) -> Vec<String> {
+    if holds { Vec::new() } else { vec![lack()] }
+}
