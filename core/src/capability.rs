@@ -9,7 +9,8 @@ use std::fmt;
 pub struct Version(pub Vec<u64>);
 
 impl Version {
-    /// Reads the leading dotted numbers of a text, `v` or `go` in front allowed; `None` without any.
+    /// Reads the leading dotted numbers of a text, `v` or `go` in front allowed; `None` without
+    /// any.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let start = text.find(|c: char| c.is_ascii_digit())?;

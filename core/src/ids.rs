@@ -213,7 +213,8 @@ impl fmt::Display for ShardId {
     }
 }
 
-/// An agent's process: it changes with every start, so that a report of an earlier life is told apart.
+/// An agent's process: it changes with every start, so that a report of an earlier life is told
+/// apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct AgentRef {
     /// The installation.

@@ -66,7 +66,8 @@ impl EntityId {
         Self { kind: EntityKind::Project, id: u128::from(project.0) << 64 }
     }
 
-    /// The single entry that holds a plan's bytes, or another thing named by the hash of its content.
+    /// The single entry that holds a plan's bytes, or another thing named by the hash of its
+    /// content.
     #[must_use]
     pub fn by_hash(kind: EntityKind, hash: &[u8; 32]) -> Self {
         let mut id = [0; 16];
@@ -116,7 +117,8 @@ impl fmt::Display for EntityId {
     }
 }
 
-/// What a leader computed from an entity's events, so that nobody has to replay it to list or wake it.
+/// What a leader computed from an entity's events, so that nobody has to replay it to list or wake
+/// it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Head {
     /// When the entity wants an actor: [`Timestamp`] zero is "now and after every restart", `None`
@@ -141,7 +143,8 @@ pub struct StoredHead {
 pub struct Item {
     /// Whose journal grows.
     pub entity: EntityId,
-    /// How many entries that journal must have; with any other number the whole proposal is refused.
+    /// How many entries that journal must have; with any other number the whole proposal is
+    /// refused.
     pub expected: u64,
     /// The entry: encoded events, opaque to whoever applies it.
     #[serde(with = "serde_bytes")]

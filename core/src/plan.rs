@@ -1,8 +1,8 @@
 //! The plan: what a run may do, known completely before anything runs.
 //!
 //! A plan is checked, acyclic, fully expanded, and free of anything that differs between machines.
-//! It is stored once, by the hash of its canonical bytes. All stages lie in one list, parents before
-//! their children and siblings in written order; stage 0 is the pipeline itself.
+//! It is stored once, by the hash of its canonical bytes. All stages lie in one list, parents
+//! before their children and siblings in written order; stage 0 is the pipeline itself.
 //!
 //! Gates, environments, credentials and caches have their place here; see [`crate::gate`] for what
 //! holds a run.

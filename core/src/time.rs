@@ -1,4 +1,5 @@
-//! Points and spans of time, in whole milliseconds. Nothing here reads a clock: `now` is an argument.
+//! Points and spans of time, in whole milliseconds. Nothing here reads a clock: `now` is an
+//! argument.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,4 +1,5 @@
-//! The time of day, as a port. Sleeping goes through the runtime's timer, which simulation controls.
+//! The time of day, as a port. Sleeping goes through the runtime's timer, which simulation
+//! controls.
 
 use otto_core::time::Timestamp;
 use std::fmt;

@@ -51,7 +51,8 @@ pub enum Order {
 pub struct Assignment {
     /// The lease.
     pub lease: LeaseId,
-    /// How long the lease holds without renewal, from the sending of the last renewal that was answered.
+    /// How long the lease holds without renewal, from the sending of the last renewal that was
+    /// answered.
     pub lease_span: Span,
     /// The project's name.
     pub project: String,
@@ -151,7 +152,8 @@ pub trait Control: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Vec<ReportAnswer>, LinkError>;
 
     /// Delivers bytes of an attempt's log from `offset` on; answers how many bytes there are now.
-    /// Bytes that are there already are passed over; a gap is refused by answering a smaller length.
+    /// Bytes that are there already are passed over; a gap is refused by answering a smaller
+    /// length.
     async fn log(
         &self,
         agent: AgentRef,
@@ -160,13 +162,15 @@ pub trait Control: fmt::Debug + Send + Sync + 'static {
         bytes: Vec<u8>,
     ) -> Result<u64, LinkError>;
 
-    /// Says that an attempt's log has this length for good; true when all of it is there and durable.
+    /// Says that an attempt's log has this length for good; true when all of it is there and
+    /// durable.
     async fn seal(&self, agent: AgentRef, lease: LeaseId, length: u64) -> Result<bool, LinkError>;
 
     /// Reads a part of a blob; empty at its end.
     async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError>;
 
-    /// Writes a part of a blob under a lease. With `last`, it is verified against its digest and kept.
+    /// Writes a part of a blob under a lease. With `last`, it is verified against its digest and
+    /// kept.
     async fn keep(&self, agent: AgentRef, lease: LeaseId, part: BlobPart) -> Result<(), LinkError>;
 }
 

@@ -17,7 +17,8 @@ pub trait Spool: fmt::Debug + Send + Sync + 'static {
     /// Bytes of a lease's log from `offset` on; empty when there are none yet.
     async fn read(&self, lease: LeaseId, offset: u64, limit: usize) -> Result<Vec<u8>, LogError>;
 
-    /// Waits until the log is longer than `length`, or closed; answers its length and whether it is closed.
+    /// Waits until the log is longer than `length`, or closed; answers its length and whether it is
+    /// closed.
     async fn grown(&self, lease: LeaseId, length: u64) -> Result<(u64, bool), LogError>;
 
     /// Adds a line of Otto's own.

@@ -14,7 +14,8 @@ use std::sync::Arc;
 /// Why a stage could not be prepared or a step not be run: no fault of the step's.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StageError {
-    /// Something about the stage itself: its snapshot does not unpack, its library has another digest.
+    /// Something about the stage itself: its snapshot does not unpack, its library has another
+    /// digest.
     #[error("prepare the stage: {0}")]
     Unfit(String),
     /// The machine: no disk, no processes. The attempt counts as lost.
@@ -62,7 +63,8 @@ pub trait Stage: fmt::Debug + Send + Sync + 'static {
         captured: &BTreeMap<String, Value>,
     ) -> Result<StepEnd, StageError>;
 
-    /// Ends the step that runs now: asks its tree to stop, then kills it. The step's call returns then.
+    /// Ends the step that runs now: asks its tree to stop, then kills it. The step's call returns
+    /// then.
     async fn interrupt(&self, reason: EndReason);
 
     /// Kills everything, removes the workspace, and returns when nothing of it is left.

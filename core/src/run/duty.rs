@@ -16,7 +16,8 @@ pub enum Duty {
         /// Since when it waits: the oldest goes first.
         since: Timestamp,
     },
-    /// See to it that the agent has the order, and that the attempt is given up when its lease ends.
+    /// See to it that the agent has the order, and that the attempt is given up when its lease
+    /// ends.
     Attend {
         /// The leased stage.
         stage: StageId,
