@@ -6,6 +6,7 @@ use otto_core::ids::Digest;
 use otto_core::lease::LeaseId;
 use otto_core::run::duty::EndReason;
 use otto_core::run::outcome::{Outcome, StepPlace};
+use otto_core::time::Span;
 use otto_core::value::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,8 +47,9 @@ pub trait Stages: fmt::Debug + Send + Sync + 'static {
     /// Prepares an attempt. Its log is in the spool under the lease.
     async fn open(&self, assignment: &Assignment) -> Result<Arc<dyn Stage>, StageError>;
 
-    /// Extends the deadline at which the launcher ends what belongs to a lease.
-    fn renewed(&self, lease: LeaseId);
+    /// Extends the deadline at which the launcher ends what belongs to a lease: it counts from the
+    /// sending of the request that was answered, which was this long ago.
+    fn renewed(&self, lease: LeaseId, sent_ago: Span);
 
     /// The leases that have processes here now.
     fn alive(&self) -> Vec<LeaseId>;
