@@ -161,9 +161,9 @@ mod tests {
             let hash = RandomState::new().hash_one(7);
             #[expect(clippy::disallowed_methods, reason = "this is the clock under test")]
             let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let seen = (random(), hash, wall);
+            let number = random();
             leave();
-            seen
+            (number, hash, wall)
         };
         std::thread::scope(|scope| scope.spawn(thread).join().unwrap())
     }

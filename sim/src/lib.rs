@@ -5,3 +5,7 @@
 //! This crate never asks another one for a shortcut: what differs from production is behind ports.
 
 pub mod determinism;
+pub mod ending;
+pub mod history;
+pub mod invariants;
+pub mod processes;
