@@ -9,3 +9,6 @@ pub mod ending;
 pub mod history;
 pub mod invariants;
 pub mod processes;
+pub mod report;
+pub mod search;
+pub mod setup;

@@ -104,7 +104,7 @@ impl Stages for Processes {
         }))
     }
 
-    fn renewed(&self, _lease: LeaseId) {}
+    fn renewed(&self, _lease: LeaseId, _ago: Span) {}
 
     fn alive(&self) -> Vec<LeaseId> {
         locked(&self.alive).keys().copied().collect()

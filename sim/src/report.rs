@@ -1,0 +1,84 @@
+//! What a simulation came to, for people and for scripts.
+
+use crate::history::{Fact, Moment};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// The result of one seed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// The bug that was planted, if any.
+    pub planted: Option<String>,
+    /// The control disk's operation at which it crashed, if that was asked for.
+    pub crash_at: Option<u64>,
+    /// Equal for equal histories.
+    pub history_hash: String,
+    /// How many moments the history has.
+    pub moments: usize,
+    /// Simulated milliseconds.
+    pub simulated_ms: u64,
+    /// Milliseconds that it took on this machine. Not part of the history.
+    pub took_ms: u64,
+    /// Writes, length changes and syncs of the control disk.
+    pub disk_operations: u64,
+    /// Runs that were accepted.
+    pub runs: usize,
+    /// Rare things that were reached.
+    pub marks: BTreeSet<String>,
+    /// Everything that contradicts a property. Empty is good.
+    pub violations: Vec<String>,
+}
+
+impl Report {
+    /// The one command that shows this simulation again.
+    #[must_use]
+    pub fn replay_command(&self) -> String {
+        let mut command = format!("otto-sim replay {}", self.seed);
+        if let Some(planted) = &self.planted {
+            let _ = write!(command, " --plant {planted}");
+        }
+        if let Some(operation) = self.crash_at {
+            let _ = write!(command, " --crash-at {operation}");
+        }
+        command
+    }
+
+    /// A few lines for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let seconds = self.simulated_ms / 1000;
+        let mut text = format!(
+            "seed {}: {} runs in {seconds} simulated seconds, took {} ms, history {}\n",
+            self.seed, self.runs, self.took_ms, self.history_hash
+        );
+        for violation in &self.violations {
+            let _ = writeln!(text, "  ✘ {violation}");
+        }
+        if !self.violations.is_empty() {
+            let _ = writeln!(text, "  replay: {}", self.replay_command());
+        }
+        text
+    }
+}
+
+/// The marks that a history reached.
+#[must_use]
+pub fn marks(history: &[Moment]) -> BTreeSet<String> {
+    let names = history.iter().filter_map(|moment| match &moment.fact {
+        Fact::Mark { name } => Some(name.clone()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// A history as a timeline that a person can read.
+#[must_use]
+pub fn timeline(history: &[Moment]) -> String {
+    history.iter().fold(String::new(), |mut text, moment| {
+        let _ = writeln!(text, "{moment}");
+        text
+    })
+}

@@ -1,0 +1,155 @@
+//! What one simulation is made of: a seed chooses faults and workload, a scenario fixes them.
+
+use serde::{Deserialize, Serialize};
+
+/// A small generator for choosing a setup (`SplitMix64`), apart from the one that libraries draw
+/// from.
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// A generator from a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed ^ 0xA076_1D64_78BD_642F)
+    }
+
+    /// The next number.
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from `low` to `high`, both included.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.roll() % (high.saturating_sub(low) + 1)
+    }
+
+    /// True in so many of a hundred rolls.
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.roll() % 100 < percent
+    }
+}
+
+/// A fault at a time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PlannedFault {
+    /// Simulated milliseconds since the start.
+    pub at_ms: u64,
+    /// What happens then.
+    pub fault: FaultKind,
+}
+
+/// What the simulation does to a host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The control process is killed, its machine stays: what was written stays readable.
+    KillControl,
+    /// The control machine loses power: what was not synced may be lost or torn.
+    CutPower,
+    /// The agent process is killed; its launcher ends its processes.
+    KillAgent,
+    /// The link between agent and control is held for this long.
+    HoldAgentLink {
+        /// Milliseconds.
+        for_ms: u64,
+    },
+    /// The link between clients and control is cut for this long.
+    CutClientLink {
+        /// Milliseconds.
+        for_ms: u64,
+    },
+    /// The control disk fails at the operation that is so many away: an I/O error, then a restart.
+    FailDisk {
+        /// Writes, length changes and syncs from now.
+        after: u64,
+    },
+    /// The control disk is full for this long.
+    FillDisk {
+        /// Milliseconds.
+        for_ms: u64,
+    },
+}
+
+/// A wish of a client.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PlannedSubmission {
+    /// Simulated milliseconds since the start.
+    pub at_ms: u64,
+    /// Its idempotency key.
+    pub key: String,
+    /// The plan's name in [`crate::workload`].
+    pub plan: String,
+    /// Submits the same key from two clients at once.
+    pub doubled: bool,
+    /// Cancels the run so many milliseconds after it was accepted.
+    pub cancel_after_ms: Option<u64>,
+}
+
+/// Everything that decides a simulation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Setup {
+    /// The seed of time's and network's randomness.
+    pub seed: u64,
+    /// What clients do.
+    pub submissions: Vec<PlannedSubmission>,
+    /// What goes wrong.
+    pub faults: Vec<PlannedFault>,
+    /// Crash the control disk at this operation, for trying every single one.
+    pub crash_at: Option<u64>,
+    /// A bug that is planted, by name.
+    pub planted: Option<String>,
+}
+
+/// Until when faults happen, in simulated milliseconds; then they stop, and everything must end.
+pub const SAFETY_PHASE_MS: u64 = 40_000;
+
+impl Setup {
+    /// The setup that a seed chooses from these plans.
+    #[must_use]
+    pub fn from_seed(seed: u64, plans: &[&str]) -> Self {
+        let mut dice = Dice::new(seed);
+        let submissions =
+            (0..dice.between(1, 6)).map(|n| submission(n, plans, &mut dice)).collect();
+        // Swarm: each seed leaves most kinds of faults out, so that the others can act at length.
+        let kinds: Vec<u64> = (0..7).filter(|_| dice.chance(40)).collect();
+        let count = if kinds.is_empty() { 0 } else { dice.between(0, 6) };
+        let mut faults: Vec<PlannedFault> = (0..count)
+            .map(|_| {
+                let kind = kinds[usize::try_from(dice.roll()).unwrap_or(0) % kinds.len()];
+                let at_ms = dice.between(200, SAFETY_PHASE_MS - 8_000);
+                PlannedFault { at_ms, fault: fault(kind, &mut dice) }
+            })
+            .collect();
+        faults.sort_by_key(|fault| fault.at_ms);
+        Self { seed, submissions, faults, crash_at: None, planted: None }
+    }
+}
+
+fn submission(number: u64, plans: &[&str], dice: &mut Dice) -> PlannedSubmission {
+    let plan = usize::try_from(dice.roll()).unwrap_or(0) % plans.len().max(1);
+    PlannedSubmission {
+        at_ms: dice.between(100, 15_000),
+        key: format!("key-{number}"),
+        plan: plans.get(plan).map_or_else(String::new, |plan| (*plan).to_owned()),
+        doubled: dice.chance(25),
+        cancel_after_ms: dice.chance(25).then(|| dice.between(0, 6_000)),
+    }
+}
+
+fn fault(kind: u64, dice: &mut Dice) -> FaultKind {
+    match kind {
+        0 => FaultKind::KillControl,
+        1 => FaultKind::CutPower,
+        2 => FaultKind::KillAgent,
+        // Mostly shorter than a lease, sometimes longer.
+        3 => FaultKind::HoldAgentLink { for_ms: dice.between(100, 25_000) },
+        4 => FaultKind::CutClientLink { for_ms: dice.between(100, 8_000) },
+        5 => FaultKind::FailDisk { after: dice.between(1, 60) },
+        _ => FaultKind::FillDisk { for_ms: dice.between(500, 6_000) },
+    }
+}
