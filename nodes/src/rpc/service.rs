@@ -1,0 +1,71 @@
+//! The methods of both services. Every call may be repeated; who calls is told by the connection.
+
+use super::api::{
+    AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, LogPart, NodeStatus,
+    ReadBlob, ReadLog, Reason, Retry, RunSummary, StageView, Stop, Stopped, Submit, Submitted, Why,
+};
+use otto_actors::ports::control::{Bid, BlobPart, LinkError, Order, Report, ReportAnswer};
+use otto_core::ids::{AgentRef, Digest, PlanHash, RunId};
+use otto_core::lease::LeaseId;
+use serde_bytes::ByteBuf;
+
+/// What clients call.
+#[tarpc::service]
+pub trait ClientCalls {
+    /// Submits a run. It is durable when this returns.
+    async fn submit(submit: Submit) -> Result<Submitted, ApiError>;
+    /// Submits a run that goes on where an earlier one ended.
+    async fn retry(retry: Retry) -> Result<Submitted, ApiError>;
+    /// What lists show of a run.
+    async fn run(run: RunId) -> Result<RunSummary, ApiError>;
+    /// Runs, newest first within their project.
+    async fn runs(list: ListRuns) -> Result<Vec<RunSummary>, ApiError>;
+    /// Stages of a run, as they are now.
+    async fn stages(list: ListStages) -> Result<Vec<StageView>, ApiError>;
+    /// Entries of a run's journal, from anywhere on; a long poll at its end.
+    async fn follow(follow: Follow) -> Result<Followed, ApiError>;
+    /// The bytes of a plan.
+    async fn plan(plan: PlanHash) -> Result<ByteBuf, ApiError>;
+    /// Bytes of an attempt's log; a long poll at its end.
+    async fn log(read: ReadLog) -> Result<LogPart, ApiError>;
+    /// Asks something of a run that goes on.
+    async fn ask(ask: Ask) -> Result<(), ApiError>;
+    /// Why a run or a stage is where it is.
+    async fn why(why: Why) -> Result<Vec<Reason>, ApiError>;
+    /// The agents that the control side knows.
+    async fn agents() -> Result<Vec<AgentView>, ApiError>;
+    /// Whether a blob is here.
+    async fn has(digest: Digest) -> Result<bool, ApiError>;
+    /// Writes a part of a blob; with the last one it is verified and kept.
+    async fn put(part: BlobPart) -> Result<(), ApiError>;
+    /// Reads a part of a blob; empty at its end.
+    async fn get(read: ReadBlob) -> Result<ByteBuf, ApiError>;
+    /// What the node says of itself.
+    async fn status() -> Result<NodeStatus, ApiError>;
+    /// Asks the node to leave, or to go on from another image.
+    async fn stop(stop: Stop) -> Result<Stopped, ApiError>;
+}
+
+/// What agents call: [`otto_actors::ports::control::Control`] over the wire.
+#[tarpc::service]
+pub trait AgentCalls {
+    /// Stands by with a bid; a long poll.
+    async fn bid(bid: Bid) -> Result<Vec<Order>, LinkError>;
+    /// Renews leases; answers with those that were not.
+    async fn renew(agent: AgentRef, leases: Vec<LeaseId>) -> Result<Vec<LeaseId>, LinkError>;
+    /// Delivers reports; one answer for each.
+    async fn report(agent: AgentRef, reports: Vec<Report>) -> Result<Vec<ReportAnswer>, LinkError>;
+    /// Delivers bytes of a log; answers its length.
+    async fn log(
+        agent: AgentRef,
+        lease: LeaseId,
+        offset: u64,
+        bytes: ByteBuf,
+    ) -> Result<u64, LinkError>;
+    /// Says that a log has this length for good.
+    async fn seal(agent: AgentRef, lease: LeaseId, length: u64) -> Result<bool, LinkError>;
+    /// Reads a part of a blob; empty at its end.
+    async fn blob(digest: Digest, offset: u64, limit: u32) -> Result<ByteBuf, LinkError>;
+    /// Writes a part of a blob under a lease.
+    async fn keep(agent: AgentRef, lease: LeaseId, part: BlobPart) -> Result<(), LinkError>;
+}
