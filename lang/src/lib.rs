@@ -1,2 +1,3 @@
 //! Placeholder.
+pub mod conventions;
 pub mod explain;

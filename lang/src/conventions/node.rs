@@ -1,0 +1,90 @@
+//! `package.json` with npm, pnpm or yarn, whichever left its lock file.
+
+use super::{Convention, Inferred, Listing};
+use serde_json::Value;
+
+/// The scripts that check something, in the order in which people read them.
+const SCRIPTS: [&str; 5] = ["lint", "typecheck", "check", "test", "build"];
+/// What `npm init` writes for a package without tests.
+const PLACEHOLDER: &str = "no test specified";
+
+/// A package manager and how it installs exactly what its lock file says.
+struct Manager {
+    tool: &'static str,
+    install: &'static str,
+    /// The lock file that chose it.
+    lock: Option<&'static str>,
+}
+
+pub(super) fn recognise(listing: &Listing) -> Option<Convention> {
+    let text = listing.content("package.json")?;
+    let package: Value = serde_json::from_str(text).ok()?;
+    let manager = manager(listing, &package);
+    let mut reasons = Vec::new();
+    let installs = manager.lock.is_some() || needs_packages(&package);
+    match (manager.lock, installs) {
+        (Some(lock), _) => reasons.push(format!("{lock}: {}", manager.install)),
+        (None, true) => reasons.push(format!("no lock file: {}", manager.install)),
+        (None, false) => reasons.push("no dependencies: nothing is installed".to_owned()),
+    }
+    let scripts: Vec<&str> =
+        SCRIPTS.into_iter().filter(|name| is_real(&package, name, &mut reasons)).collect();
+    let tools = if manager.tool == "npm" { vec!["npm"] } else { vec!["node", manager.tool] };
+    let install = installs.then_some(manager.install);
+    let stage = |name: &str| {
+        let run = format!("{} run {name}", manager.tool);
+        let scripts: Vec<&str> = install.into_iter().chain([run.as_str()]).collect();
+        Inferred::new(name, &tools, &scripts)
+    };
+    let mut stages: Vec<Inferred> = scripts.iter().map(|name| stage(name)).collect();
+    if stages.is_empty() {
+        reasons.push(format!("none of the scripts {}", SCRIPTS.join(", ")));
+        stages.push(Inferred::new("install", &tools, &[install?]));
+    }
+    Some(Convention { name: "npm", found: "package.json".to_owned(), stages, reasons })
+}
+
+fn manager(listing: &Listing, package: &Value) -> Manager {
+    let named = package.get("packageManager").and_then(Value::as_str).unwrap_or_default();
+    let modern_yarn = listing.has(".yarnrc.yml")
+        || named.strip_prefix("yarn@").is_some_and(|version| !version.starts_with("1."));
+    let lock =
+        listing.first(&["pnpm-lock.yaml", "yarn.lock", "package-lock.json", "npm-shrinkwrap.json"]);
+    match lock {
+        Some("pnpm-lock.yaml") => {
+            Manager { tool: "pnpm", install: "pnpm install --frozen-lockfile", lock }
+        }
+        Some("yarn.lock") if modern_yarn => {
+            Manager { tool: "yarn", install: "yarn install --immutable", lock }
+        }
+        Some("yarn.lock") => {
+            Manager { tool: "yarn", install: "yarn install --frozen-lockfile", lock }
+        }
+        Some(_) => Manager { tool: "npm", install: "npm ci", lock },
+        None if named.starts_with("pnpm@") => {
+            Manager { tool: "pnpm", install: "pnpm install", lock }
+        }
+        None if named.starts_with("yarn@") => {
+            Manager { tool: "yarn", install: "yarn install", lock }
+        }
+        None => Manager { tool: "npm", install: "npm install", lock },
+    }
+}
+
+fn needs_packages(package: &Value) -> bool {
+    ["dependencies", "devDependencies", "optionalDependencies", "workspaces"].iter().any(|kind| {
+        let listed = package.get(kind);
+        listed.and_then(Value::as_object).is_some_and(|names| !names.is_empty())
+            || listed.and_then(Value::as_array).is_some_and(|names| !names.is_empty())
+    })
+}
+
+/// Whether there is such a script, and it is more than what `npm init` left there.
+fn is_real(package: &Value, name: &str, reasons: &mut Vec<String>) -> bool {
+    let script = package.pointer(&format!("/scripts/{name}")).and_then(Value::as_str);
+    let placeholder = script.is_some_and(|script| script.contains(PLACEHOLDER));
+    if placeholder {
+        reasons.push(format!("the script '{name}' is npm's placeholder: left out"));
+    }
+    script.is_some() && !placeholder
+}

@@ -1,0 +1,106 @@
+//! One check: a listing goes in, the golden file says which Ottofile comes out.
+
+use super::{Listing, named, ottofile, reads, recognise};
+
+/// The content of a file matters only where a convention reads it, so the check refuses others.
+fn listing(files: &[(&str, &str)]) -> Listing {
+    let mut listing = Listing::default();
+    for (path, content) in files {
+        assert!(content.is_empty() || reads(path), "{path} is not read");
+        listing.add(*path, *content);
+    }
+    listing
+}
+
+fn check(name: &str, files: &[(&str, &str)]) {
+    let conventions = recognise(&listing(files));
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(name, ottofile(&conventions));
+    });
+    for convention in conventions {
+        assert_eq!(named(convention.name, &listing(files)), Some(convention), "{name} by name");
+    }
+}
+
+#[test]
+fn rust() {
+    check("cargo", &[("Cargo.toml", "[package]\nname = 'x'\n")]);
+    check("cargo-workspace", &[("Cargo.toml", "[workspace]\n"), ("Cargo.lock", "")]);
+}
+
+#[test]
+fn node() {
+    let scripts = r#"{"scripts": {"lint": "eslint .", "test": "jest", "build": "tsc"}}"#;
+    check("npm-locked", &[("package.json", scripts), ("package-lock.json", "")]);
+    check("pnpm", &[("package.json", scripts), ("pnpm-lock.yaml", "")]);
+    check("yarn-modern", &[("package.json", scripts), ("yarn.lock", ""), (".yarnrc.yml", "")]);
+    let placeholder = r#"{"scripts": {"test": "echo \"Error: no test specified\" && exit 1"},
+        "dependencies": {"left-pad": "1"}}"#;
+    check("npm-placeholder", &[("package.json", placeholder)]);
+    let bare = r#"{"scripts": {"test": "node --test"}}"#;
+    check("npm-without-packages", &[("package.json", bare)]);
+}
+
+#[test]
+fn python() {
+    check("python-tox", &[("tox.ini", "[tox]"), ("setup.py", "")]);
+    check(
+        "python-pytest-ruff",
+        &[
+            ("pyproject.toml", "[project]\ndependencies = ['httpx']\n[tool.ruff]\n[tool.pytest]\n"),
+            ("tests/test_one.py", ""),
+        ],
+    );
+    check(
+        "python-unittest",
+        &[("pyproject.toml", "[project]\nname = 'x'\n"), ("tests/test_one.py", "")],
+    );
+    check("python-unittest-package", &[("setup.py", ""), ("tests/__init__.py", "")]);
+    check("python-requirements", &[("requirements.txt", "flask\n"), ("test_app.py", "")]);
+    check("python-scripts", &[("app.py", ""), ("test_app.py", "")]);
+    check("python-without-tests", &[("setup.py", "")]);
+    check(
+        "python-uv",
+        &[("pyproject.toml", "[dependency-groups]\ndev = ['pytest']\n"), ("uv.lock", "")],
+    );
+}
+
+#[test]
+fn the_others() {
+    check("ruby", &[("Gemfile", "gem 'rspec'\ngem 'rubocop'\n")]);
+    check("rails", &[("Gemfile", "gem 'rails'\n"), ("bin/rails", ""), ("test/", "")]);
+    check("go", &[("go.mod", "module x\n")]);
+    check("maven", &[("pom.xml", "<project/>")]);
+    check("gradle-wrapper", &[("build.gradle.kts", ""), ("gradlew", "")]);
+}
+
+#[test]
+fn make() {
+    check("make", &[("Makefile", "CC := cc\n.PHONY: test\ntest: lib\n\tls\nall: lib\n\tls: x\n")]);
+    check("make-covered", &[("Makefile", "check: test lint\ntest:\n\tls\nbuild all:\n\tls\n")]);
+}
+
+#[test]
+fn several_stand_side_by_side() {
+    let scripts = r#"{"scripts": {"test": "jest"}}"#;
+    check(
+        "several",
+        &[
+            ("Cargo.toml", "[package]\n"),
+            ("package.json", scripts),
+            ("Makefile", "test:\n\tcargo test\n"),
+        ],
+    );
+}
+
+#[test]
+fn what_follows_no_convention_is_not_guessed() {
+    for files in [
+        &[("README.md", "")][..],
+        &[("Makefile", "install:\n\tcp x /usr\n")],
+        &[("package.json", "{ not json")],
+        &[("package.json", "{}")],
+    ] {
+        assert_eq!(recognise(&listing(files)), Vec::new(), "{files:?}");
+    }
+}
