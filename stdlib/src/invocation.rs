@@ -92,7 +92,7 @@ impl Secret {
     /// Makes a secret of random bytes.
     #[must_use]
     pub fn of(random: &[u8; 32]) -> Self {
-        Self(random.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(blake3::Hash::from_bytes(*random).to_hex().to_string())
     }
 
     /// The text, to be sent.

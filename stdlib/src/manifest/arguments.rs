@@ -277,13 +277,13 @@ impl Reader<'_> {
         let value = match &node.content {
             Content::Boolean(truth) => Value::Boolean(*truth),
             Content::Text(text) => Value::Text(text.clone()),
-            Content::Number(number) => match Decimal::parse(number) {
-                Some(number) => Value::Number(number),
-                None => {
+            Content::Number(number) => {
+                let Some(number) = Decimal::parse(number) else {
                     let message = format!("the number {number} is too large or too fine");
                     return self.wrong(node, message, None);
-                }
-            },
+                };
+                Value::Number(number)
+            }
             Content::Sequence(items) => {
                 let ValueType::List(item_type) = value_type else {
                     let message = format!("a default of type {value_type} cannot be a sequence");
