@@ -5,6 +5,8 @@
 //! This crate never holds policy: what happens to a run is decided in `otto-core`.
 
 pub mod client;
+pub mod logs;
 pub mod network;
+pub mod objects;
 pub mod rpc;
 pub mod wire;
