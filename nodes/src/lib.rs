@@ -1,6 +1,7 @@
 //! Otto's processes: what implements the ports of the actors, and the wire between them.
 //!
 //! [`wire`] frames and greets, [`rpc`] says what may be asked over it, [`client`] asks it.
+//! [`store`] keeps what is durable, [`replica`] agrees on it and offers it as journals.
 //!
 //! This crate never holds policy: what happens to a run is decided in `otto-core`.
 
@@ -8,5 +9,7 @@ pub mod client;
 pub mod logs;
 pub mod network;
 pub mod objects;
+pub mod replica;
 pub mod rpc;
+pub mod store;
 pub mod wire;

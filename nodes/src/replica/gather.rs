@@ -1,0 +1,63 @@
+//! Gathering: while one entry of a shard is on its way, the proposals that come meanwhile gather
+//! into the next. Each is fenced by its own versions and gets its own answer.
+
+use super::types::{Batch, Raft};
+use otto_actors::ports::journal::JournalError;
+use otto_core::journal::{Proposal, Verdict};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// How many proposals an entry takes at most.
+const ENTRY_PROPOSALS: usize = 1000;
+/// How many bytes an entry takes at most, but for a single proposal that is larger.
+const ENTRY_BYTES: usize = 1 << 20;
+
+/// A proposal that waits for its entry.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) proposal: Proposal,
+    pub(super) answer: oneshot::Sender<Result<Verdict, JournalError>>,
+}
+
+/// Proposes what comes, until nobody can propose any more.
+pub(super) async fn gather(raft: Raft, mut inbox: mpsc::Receiver<Waiting>) {
+    let mut next = inbox.recv().await;
+    while let Some(first) = next.take() {
+        let mut weight = first.proposal.weight();
+        let mut gathered = vec![first];
+        while gathered.len() < ENTRY_PROPOSALS
+            && let Ok(waiting) = inbox.try_recv()
+        {
+            weight += waiting.proposal.weight();
+            if weight > ENTRY_BYTES {
+                next = Some(waiting);
+                break;
+            }
+            gathered.push(waiting);
+        }
+        propose(&raft, gathered).await;
+        if next.is_none() {
+            next = inbox.recv().await;
+        }
+    }
+}
+
+async fn propose(raft: &Raft, gathered: Vec<Waiting>) {
+    let (proposals, answers): (Vec<_>, Vec<_>) =
+        gathered.into_iter().map(|waiting| (waiting.proposal, waiting.answer)).unzip();
+    let outcome = raft.client_write(Batch(Arc::new(proposals))).await;
+    // An asker that has left needs no answer.
+    match outcome {
+        Ok(written) => {
+            for (answer, verdict) in answers.into_iter().zip(written.data.0) {
+                answer.send(Ok(verdict)).ok();
+            }
+        }
+        Err(error) => {
+            let unknown = JournalError::Unknown(error.to_string());
+            for answer in answers {
+                answer.send(Err(unknown.clone())).ok();
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A shard's log, as openraft wants it: over the node's one file of logs.
+
+use super::record;
+use super::types::{Entry, Group, LogId, StorageError, Vote};
+use crate::store::{Fault, Log, LogChange, Slot};
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{AnyError, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader};
+use openraft::{RaftLogId, StorageIOError};
+use otto_core::ids::ShardId;
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds, RangeInclusive};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// How many of the last entries stay in memory, since openraft reads each back to apply it.
+const TAIL_ENTRIES: usize = 64;
+/// How many bytes of them.
+const TAIL_BYTES: usize = 4 << 20;
+
+/// One shard's log.
+#[derive(Clone, Debug)]
+pub(super) struct ShardLog {
+    shard: ShardId,
+    log: Log,
+    tail: Arc<Mutex<Tail>>,
+    /// Bytes appended since the last purge.
+    grown_bytes: Arc<AtomicU64>,
+}
+
+/// The last entries, without a gap, and about how many bytes each has.
+#[derive(Debug, Default)]
+struct Tail {
+    entries: VecDeque<(Entry, usize)>,
+    bytes: usize,
+}
+
+impl Tail {
+    fn push(&mut self, entry: Entry, bytes: usize) {
+        let follows = |(last, _): &(Entry, usize)| last.log_id.index + 1 == entry.log_id.index;
+        if !self.entries.back().is_none_or(follows) {
+            self.clear();
+        }
+        self.entries.push_back((entry, bytes));
+        self.bytes += bytes;
+        while self.entries.len() > TAIL_ENTRIES
+            || (self.bytes > TAIL_BYTES && self.entries.len() > 1)
+        {
+            let dropped = self.entries.pop_front().map_or(0, |(_, bytes)| bytes);
+            self.bytes -= dropped;
+        }
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The entries of a range, if all of them are here.
+    fn range(&self, range: &RangeInclusive<u64>) -> Option<Vec<Entry>> {
+        let first = self.entries.front()?.0.log_id.index;
+        let last = self.entries.back()?.0.log_id.index;
+        let here = first <= *range.start() && *range.end() <= last;
+        here.then(|| {
+            let entries = self.entries.iter().map(|(entry, _)| entry);
+            entries.filter(|entry| range.contains(&entry.log_id.index)).cloned().collect()
+        })
+    }
+}
+
+impl ShardLog {
+    pub(super) fn new(shard: ShardId, log: Log) -> Self {
+        Self { shard, log, tail: Arc::default(), grown_bytes: Arc::default() }
+    }
+
+    /// Bytes appended since the last purge by this process.
+    pub(super) fn grown_bytes(&self) -> u64 {
+        self.grown_bytes.load(Ordering::Relaxed)
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn change(&self, change: LogChange) -> Result<(), StorageError> {
+        let (reply, answer) = oneshot::channel();
+        // Nobody waits any more where the shard was stopped meanwhile.
+        let done = move |outcome| drop(reply.send(outcome));
+        self.log.order(self.shard, change, Box::new(done));
+        answer.await.unwrap_or(Err(Fault::Closed)).map_err(|fault| failed(&fault))
+    }
+}
+
+/// A fault, as openraft wants it.
+pub(super) fn failed(fault: &(impl std::error::Error + 'static)) -> StorageError {
+    StorageIOError::new(ErrorSubject::Store, ErrorVerb::Write, AnyError::new(fault)).into()
+}
+
+impl RaftLogReader<Group> for ShardLog {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let Some(range) = inclusive(&range) else { return Ok(Vec::new()) };
+        if let Some(entries) = self.tail().range(&range) {
+            return Ok(entries);
+        }
+        let stored = self.log.entries(self.shard, range).map_err(|fault| failed(&fault))?;
+        let entries = stored.iter().map(|bytes| record::read_entry(bytes));
+        entries.collect::<Result<_, _>>().map_err(|unreadable| failed(&unreadable))
+    }
+}
+
+/// The same range with both ends in it; `None` where it is empty.
+fn inclusive(range: &impl RangeBounds<u64>) -> Option<RangeInclusive<u64>> {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(before) => before.checked_add(1)?,
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(end) => *end,
+        Bound::Excluded(behind) => behind.checked_sub(1)?,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start <= end).then_some(start..=end)
+}
+
+impl RaftLogStorage<Group> for ShardLog {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Group>, StorageError> {
+        let purged = self.log.recall(self.shard, Slot::Purged).map_err(|fault| failed(&fault))?;
+        let purged = purged.map(|bytes| record::read_place(&bytes)).transpose();
+        let last = self.log.last(self.shard).map_err(|fault| failed(&fault))?;
+        let last = last.map(|bytes| record::read_entry(&bytes)).transpose();
+        let last_purged_log_id = purged.map_err(|unreadable| failed(&unreadable))?;
+        let last = last.map_err(|unreadable| failed(&unreadable))?;
+        let last_log_id = last.map(|entry| *entry.get_log_id()).or(last_purged_log_id);
+        Ok(LogState { last_purged_log_id, last_log_id })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        self.change(LogChange::Remember(Slot::Vote, record::vote_bytes(vote))).await
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
+        let vote = self.log.recall(self.shard, Slot::Vote).map_err(|fault| failed(&fault))?;
+        let vote = vote.map(|bytes| record::read_vote(&bytes)).transpose();
+        vote.map_err(|unreadable| failed(&unreadable))
+    }
+
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        flushed: LogFlushed<Group>,
+    ) -> Result<(), StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut rows = Vec::new();
+        {
+            let mut tail = self.tail();
+            for entry in entries {
+                let bytes = record::entry_bytes(&entry);
+                self.grown_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                let index = entry.log_id.index;
+                tail.push(entry, bytes.len());
+                rows.push((index, bytes));
+            }
+        }
+        let done = |outcome: Result<(), Fault>| {
+            flushed.log_io_completed(outcome.map_err(io::Error::other));
+        };
+        self.log.order(self.shard, LogChange::Append(rows), Box::new(done));
+        Ok(())
+    }
+
+    async fn truncate(&mut self, from: LogId) -> Result<(), StorageError> {
+        self.tail().clear();
+        self.change(LogChange::Truncate(from.index)).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
+        self.grown_bytes.store(0, Ordering::Relaxed);
+        self.change(LogChange::Purge(upto.index, record::place_bytes(upto))).await
+    }
+}

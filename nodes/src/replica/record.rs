@@ -1,0 +1,156 @@
+//! What replication writes to disk, in our own words: openraft's types stay out of the files, so
+//! that it can be replaced.
+
+use super::types::{Batch, Entry, LogId, Membership, Payload, Vote};
+use openraft::{BasicNode, CommittedLeaderId, Membership as RaftMembers};
+use otto_core::journal::{Proposal, Unreadable, decode, encode};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A place in a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Place {
+    term: u64,
+    leader: u64,
+    index: u64,
+}
+
+impl From<LogId> for Place {
+    fn from(id: LogId) -> Self {
+        Self { term: id.leader_id.term, leader: id.leader_id.node_id, index: id.index }
+    }
+}
+
+impl From<Place> for LogId {
+    fn from(place: Place) -> Self {
+        Self::new(CommittedLeaderId::new(place.term, place.leader), place.index)
+    }
+}
+
+/// Who belongs to a group. There are two sets of voters while one replaces the other.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct Members {
+    voters: Vec<BTreeSet<u64>>,
+    addresses: BTreeMap<u64, String>,
+}
+
+impl From<&RaftMembers<u64, BasicNode>> for Members {
+    fn from(members: &RaftMembers<u64, BasicNode>) -> Self {
+        let addresses = members.nodes().map(|(id, node)| (*id, node.addr.clone())).collect();
+        Self { voters: members.get_joint_config().clone(), addresses }
+    }
+}
+
+impl From<Members> for RaftMembers<u64, BasicNode> {
+    fn from(members: Members) -> Self {
+        let addresses = members.addresses.into_iter();
+        let nodes: BTreeMap<u64, BasicNode> =
+            addresses.map(|(id, address)| (id, BasicNode::new(address))).collect();
+        Self::new(members.voters, nodes)
+    }
+}
+
+/// What an entry of the log holds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Content {
+    Nothing,
+    Proposals(Arc<Vec<Proposal>>),
+    Members(Members),
+}
+
+/// An entry of the log.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredEntry {
+    place: Place,
+    content: Content,
+}
+
+/// The bytes of an entry.
+pub(super) fn entry_bytes(entry: &Entry) -> Vec<u8> {
+    let content = match &entry.payload {
+        Payload::Blank => Content::Nothing,
+        Payload::Normal(Batch(proposals)) => Content::Proposals(Arc::clone(proposals)),
+        Payload::Membership(members) => Content::Members(members.into()),
+    };
+    encode(&StoredEntry { place: entry.log_id.into(), content })
+}
+
+/// Reads [`entry_bytes`] back.
+pub(super) fn read_entry(bytes: &[u8]) -> Result<Entry, Unreadable> {
+    let StoredEntry { place, content } = decode("entry of a log", bytes)?;
+    let payload = match content {
+        Content::Nothing => Payload::Blank,
+        Content::Proposals(proposals) => Payload::Normal(Batch(proposals)),
+        Content::Members(members) => Payload::Membership(members.into()),
+    };
+    Ok(Entry { log_id: place.into(), payload })
+}
+
+/// A vote: for whom, in which term, and whether a majority did the same.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredVote {
+    term: u64,
+    node: u64,
+    committed: bool,
+}
+
+/// The bytes of a vote.
+pub(super) fn vote_bytes(vote: &Vote) -> Vec<u8> {
+    let leader = vote.leader_id();
+    encode(&StoredVote { term: leader.term, node: leader.node_id, committed: vote.is_committed() })
+}
+
+/// Reads [`vote_bytes`] back.
+pub(super) fn read_vote(bytes: &[u8]) -> Result<Vote, Unreadable> {
+    let StoredVote { term, node, committed } = decode("vote", bytes)?;
+    Ok(if committed { Vote::new_committed(term, node) } else { Vote::new(term, node) })
+}
+
+/// The bytes of a place in the log.
+pub(super) fn place_bytes(id: LogId) -> Vec<u8> {
+    encode(&Place::from(id))
+}
+
+/// Reads [`place_bytes`] back.
+pub(super) fn read_place(bytes: &[u8]) -> Result<LogId, Unreadable> {
+    decode::<Place>("place in a log", bytes).map(LogId::from)
+}
+
+/// Up to where a log is applied, and who belonged to the group then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) applied: Option<LogId>,
+    pub(super) members: Membership,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredMark {
+    applied: Option<Place>,
+    members_since: Option<Place>,
+    members: Members,
+}
+
+impl Mark {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        encode(&StoredMark {
+            applied: self.applied.map(Place::from),
+            members_since: self.members.log_id().map(Place::from),
+            members: self.members.membership().into(),
+        })
+    }
+
+    /// Reads [`Mark::to_bytes`] back; no bytes at all are the mark of a shard that is new.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
+        let stored: StoredMark = decode("mark of a shard", bytes)?;
+        let since = stored.members_since.map(LogId::from);
+        Ok(Self {
+            applied: stored.applied.map(LogId::from),
+            members: Membership::new(since, stored.members.into()),
+        })
+    }
+}
