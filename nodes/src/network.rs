@@ -3,6 +3,7 @@
 //! Production implements it with Unix sockets, the simulation with its own; what is assembled from it
 //! is the same code.
 
+use crate::wire::hello::Refused;
 use async_trait::async_trait;
 use std::fmt;
 use std::io;
@@ -32,11 +33,25 @@ pub trait Listener: fmt::Debug + Send + Sync + 'static {
     async fn accept(&self) -> io::Result<(Stream, Principal)>;
 }
 
+/// A listener that a control process takes over.
+pub type SharedListener = Arc<dyn Listener>;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Another attempt may succeed.
+    #[error("connect: {0}")]
+    Passing(#[from] io::Error),
+    /// Another attempt would meet the same.
+    #[error("{}", .0.what)]
+    Final(Refused),
+}
+
 /// Makes connections to one place.
 #[async_trait]
 pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// Connects once; who calls decides about another try.
-    async fn connect(&self) -> io::Result<Stream>;
+    async fn connect(&self) -> Result<Stream, ConnectError>;
 }
 
 /// A connector that several callers use.

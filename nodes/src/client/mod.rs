@@ -25,16 +25,15 @@ pub use follow::{LogFollow, RunFollow};
 
 use crate::network::SharedConnector;
 use crate::rpc::api::ApiError;
+use crate::rpc::link::Link;
 use crate::rpc::service::ClientCallsClient;
-use crate::wire::frame::MAX_ANSWER;
-use crate::wire::hello::{Build, Hello, HelloError, Role, introduce};
+use crate::wire::hello::{Build, Hello, HelloError, Role};
 use crate::wire::{self, deadline};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tarpc::client::RpcError;
 use tarpc::context::Context;
-use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Why a client got no answer.
@@ -68,25 +67,19 @@ pub enum ClientError {
 /// A connection to a node that repairs itself. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    connector: SharedConnector,
-    hello: Hello,
     patience: Duration,
-    link: Arc<Mutex<Link>>,
-}
-
-#[derive(Debug, Default)]
-struct Link {
-    /// Counts connections, so that of several callers only the first drops a broken one.
-    generation: u64,
-    open: Option<(ClientCallsClient, Hello)>,
+    link: Arc<Link<ClientCallsClient>>,
 }
 
 impl Client {
     /// A client that connects at its first call.
     #[must_use]
     pub fn new(connector: SharedConnector, build: Build) -> Self {
-        let hello = Hello::new(Role::Client, build);
-        Self { connector, hello, patience: PATIENCE, link: Arc::default() }
+        let link = Link::new(connector, Hello::new(Role::Client, build), |frames| {
+            let config = tarpc::client::Config::default();
+            ClientCallsClient::new(config, wire::caller(frames)).spawn()
+        });
+        Self { patience: PATIENCE, link: Arc::new(link) }
     }
 
     /// The same client with another patience: how long it goes on trying to be answered.
@@ -103,9 +96,9 @@ impl Client {
     pub async fn connect(&self) -> Result<Hello, ClientError> {
         let mut trials = Trials::new(self.patience);
         loop {
-            match self.link().await {
-                Ok((_, _, hello)) => return Ok(hello),
-                Err(failure) => trials.after(failure).await?,
+            match self.link.open().await {
+                Ok(open) => return Ok(open.theirs),
+                Err(error) => trials.after(error.into()).await?,
             }
         }
     }
@@ -118,53 +111,32 @@ impl Client {
     {
         let mut trials = Trials::new(self.patience);
         loop {
-            let failure = match self.link().await {
-                Ok((generation, calls, _)) => {
-                    let context = deadline::context(allowed * 2, tarpc::trace::Context::default());
-                    match timeout(allowed, call(calls, context)).await {
-                        Ok(Ok(Ok(answer))) => return Ok(answer),
-                        Ok(Ok(Err(error))) if error.is_passing() => Failure::Passing(error),
-                        Ok(Ok(Err(error))) => return Err(error.into()),
-                        Ok(Err(error)) => {
-                            self.unlink(generation).await;
-                            Failure::Broken(error.to_string())
-                        }
-                        Err(_) => {
-                            self.unlink(generation).await;
-                            Failure::Broken("it did not answer in time".to_owned())
-                        }
-                    }
-                }
+            let failure = match self.attempt(allowed, &call).await {
+                Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             trials.after(failure).await?;
         }
     }
 
-    async fn link(&self) -> Result<(u64, ClientCallsClient, Hello), Failure> {
-        let mut link = self.link.lock().await;
-        if let Some((calls, hello)) = &link.open {
-            return Ok((link.generation, calls.clone(), hello.clone()));
-        }
-        let stream = self.connector.connect().await.map_err(|e| Failure::Broken(e.to_string()))?;
-        let greeted = introduce(stream, &self.hello, MAX_ANSWER).await;
-        let (frames, hello) = match greeted {
-            Ok(greeted) => greeted,
-            Err(error) if error.is_passing() => return Err(Failure::Broken(error.to_string())),
-            Err(error) => return Err(Failure::Final(error.into())),
+    async fn attempt<T, F, Answer>(&self, allowed: Duration, call: &F) -> Result<T, Failure>
+    where
+        F: Fn(ClientCallsClient, Context) -> Answer,
+        Answer: Future<Output = Result<Result<T, ApiError>, RpcError>>,
+    {
+        let open = self.link.open().await?;
+        // Ours ends the call; tarpc's own deadline only bounds what the other end does with it.
+        let context = deadline::context(allowed * 2, tarpc::trace::Context::default());
+        let cause = match timeout(allowed, call(open.calls, context)).await {
+            Ok(Ok(answer)) => return answer.map_err(Failure::from),
+            Ok(Err(RpcError::Server(error))) => {
+                return Err(Failure::Passing(ApiError::NotReady(error.to_string()).into()));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer in {} s", allowed.as_secs()),
         };
-        let calls = ClientCallsClient::new(tarpc::client::Config::default(), wire::caller(frames));
-        let calls = calls.spawn();
-        link.generation += 1;
-        link.open = Some((calls.clone(), hello.clone()));
-        Ok((link.generation, calls, hello))
-    }
-
-    async fn unlink(&self, generation: u64) {
-        let mut link = self.link.lock().await;
-        if link.generation == generation {
-            link.open = None;
-        }
+        self.link.close(open.generation).await;
+        Err(Failure::Passing(ClientError::Unreachable { cause }))
     }
 }
 
@@ -176,12 +148,26 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What one attempt at a call met.
 enum Failure {
-    /// The connection is gone or never was.
-    Broken(String),
-    /// The node asks to come again.
-    Passing(ApiError),
+    /// Another attempt may succeed.
+    Passing(ClientError),
     /// Another attempt would meet the same.
     Final(ClientError),
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        if error.is_passing() { Self::Passing(error.into()) } else { Self::Final(error.into()) }
+    }
+}
+
+impl From<HelloError> for Failure {
+    fn from(error: HelloError) -> Self {
+        if error.is_passing() {
+            Self::Passing(ClientError::Unreachable { cause: error.to_string() })
+        } else {
+            Self::Final(error.into())
+        }
+    }
 }
 
 /// The attempts at one call.
@@ -199,8 +185,7 @@ impl Trials {
     async fn after(&mut self, failure: Failure) -> Result<(), ClientError> {
         let error = match failure {
             Failure::Final(error) => return Err(error),
-            Failure::Broken(cause) => ClientError::Unreachable { cause },
-            Failure::Passing(error) => error.into(),
+            Failure::Passing(error) => error,
         };
         if Instant::now() + self.pause > self.until {
             return Err(error);

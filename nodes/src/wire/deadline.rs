@@ -9,6 +9,10 @@ pub const USUAL: Duration = Duration::from_secs(10);
 pub const LONG_POLL: Duration = Duration::from_secs(5);
 /// What a caller allows a long poll: its wait, and the usual time for the answer.
 pub const FOLLOW: Duration = Duration::from_secs(15);
+/// What a renewal gets: an agent must know in time that it cannot renew.
+pub const RENEWAL: Duration = Duration::from_secs(5);
+/// What a call gets that waits for a disk to keep a lot.
+pub const DISK: Duration = Duration::from_mins(1);
 /// The most that a peer is granted, whatever it asks for.
 pub const MOST: Duration = Duration::from_mins(5);
 

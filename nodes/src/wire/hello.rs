@@ -4,7 +4,7 @@
 //! hello can be read by every release, earlier and later: fields are only ever added.
 
 use super::codec::{decode, encode};
-use super::frame::{Frames, MAX_HELLO, frames};
+use super::frame::{Frames, Limits, frames};
 use crate::network::Stream;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -186,19 +186,15 @@ impl HelloError {
 ///
 /// # Errors
 /// When the other end does not answer with a hello that this one can work with.
-pub async fn introduce(
-    stream: Stream,
-    ours: &Hello,
-    limit: usize,
-) -> Result<(Frames, Hello), HelloError> {
-    let mut frames = frames(stream, MAX_HELLO);
+pub async fn introduce(stream: Stream, ours: &Hello) -> Result<(Frames, Hello), HelloError> {
+    let mut frames = frames(stream, Limits::HELLO);
     send(&mut frames, ours).await?;
     let theirs = match receive::<Answer>(&mut frames).await? {
         Answer::Welcome(theirs) => theirs,
         Answer::Refused(refused) => return Err(HelloError::Refused(refused)),
     };
     agree(ours, &theirs)?;
-    frames.codec_mut().set_max_frame_length(limit);
+    frames.codec_mut().set_limits(Limits::CALLER);
     Ok((frames, theirs))
 }
 
@@ -214,7 +210,7 @@ pub struct Guest {
 /// # Errors
 /// When no hello comes that this end can work with.
 pub async fn receive_guest(stream: Stream, ours: &Hello) -> Result<Guest, HelloError> {
-    let mut frames = frames(stream, MAX_HELLO);
+    let mut frames = frames(stream, Limits::HELLO);
     let hello: Hello = receive(&mut frames).await?;
     let guest = Guest { frames, hello };
     match agree(ours, &guest.hello) {
@@ -232,13 +228,13 @@ pub async fn receive_guest(stream: Stream, ours: &Hello) -> Result<Guest, HelloE
 }
 
 impl Guest {
-    /// Lets the guest in: from now on frames are at most `limit` bytes long.
+    /// Lets the guest in: from now on it calls.
     ///
     /// # Errors
     /// When the answer could not be sent.
-    pub async fn welcome(mut self, ours: &Hello, limit: usize) -> Result<Frames, HelloError> {
+    pub async fn welcome(mut self, ours: &Hello) -> Result<Frames, HelloError> {
         send(&mut self.frames, &Answer::Welcome(ours.clone())).await?;
-        self.frames.codec_mut().set_max_frame_length(limit);
+        self.frames.codec_mut().set_limits(Limits::ANSWERER);
         Ok(self.frames)
     }
 

@@ -9,23 +9,18 @@ pub mod deadline;
 pub mod frame;
 pub mod hello;
 
-use crate::network::Stream;
 use codec::{AnswererCodec, CallerCodec};
 use frame::Frames;
 use serde::{Serialize, de::DeserializeOwned};
-use tarpc::{ClientMessage, Response, serde_transport};
+use tarpc::{ClientMessage, Response};
 
 /// What tarpc calls through.
 pub type Caller<Req, Resp> =
-    serde_transport::Transport<Stream, Response<Resp>, ClientMessage<Req>, CallerCodec<Req, Resp>>;
+    tokio_serde::Framed<Frames, Response<Resp>, ClientMessage<Req>, CallerCodec<Req, Resp>>;
 
 /// What tarpc answers through.
-pub type Answerer<Req, Resp> = serde_transport::Transport<
-    Stream,
-    ClientMessage<Req>,
-    Response<Resp>,
-    AnswererCodec<Req, Resp>,
->;
+pub type Answerer<Req, Resp> =
+    tokio_serde::Framed<Frames, ClientMessage<Req>, Response<Resp>, AnswererCodec<Req, Resp>>;
 
 /// Lets tarpc call over a greeted connection.
 #[must_use]
@@ -34,7 +29,7 @@ where
     Req: Serialize,
     Resp: DeserializeOwned,
 {
-    serde_transport::new(frames, CallerCodec::default())
+    tokio_serde::Framed::new(frames, CallerCodec::default())
 }
 
 /// Lets tarpc answer over a greeted connection.
@@ -44,5 +39,5 @@ where
     Req: DeserializeOwned,
     Resp: Serialize,
 {
-    serde_transport::new(frames, AnswererCodec::default())
+    tokio_serde::Framed::new(frames, AnswererCodec::default())
 }

@@ -1,0 +1,284 @@
+//! The control process's end: takes connections, greets, and answers calls.
+//!
+//! Each connection is one task, and all calls of a connection are answered side by side within it:
+//! when a connection breaks, its calls are dropped with it. A handler hands one command to an actor,
+//! so that loses the answer and nothing else.
+
+use super::api::{
+    AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, LogPart, NodeStatus,
+    ReadBlob, ReadLog, Reason, Retry, RunSummary, StageView, Stop, Stopped, Submit, Submitted, Why,
+};
+use super::service::{AgentCalls, ClientCalls};
+use crate::network::{Principal, SharedListener, Stream};
+use crate::wire;
+use crate::wire::frame::{Frames, MAX_BLOB_PART, MAX_LOG_PART};
+use crate::wire::hello::{Guest, Hello, HelloError, Refused, RefusedKind, Role, receive_guest};
+use async_trait::async_trait;
+use futures::StreamExt;
+use otto_actors::ports::control::{
+    Bid, BlobPart, LinkError, Order, Report, ReportAnswer, SharedControl,
+};
+use otto_core::ids::{AgentRef, Digest, PlanHash, RunId};
+use otto_core::lease::LeaseId;
+use serde_bytes::ByteBuf;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tarpc::context::Context;
+use tarpc::server::{BaseChannel, Channel, Config, Serve};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// What clients are answered by. Every call may be repeated.
+#[async_trait]
+pub trait ClientSide: fmt::Debug + Send + Sync + 'static {
+    /// See [`ClientCalls::submit`].
+    async fn submit(&self, by: &Principal, submit: Submit) -> Result<Submitted, ApiError>;
+    /// See [`ClientCalls::retry`].
+    async fn retry(&self, by: &Principal, retry: Retry) -> Result<Submitted, ApiError>;
+    /// See [`ClientCalls::run`].
+    async fn run(&self, run: RunId) -> Result<RunSummary, ApiError>;
+    /// See [`ClientCalls::runs`].
+    async fn runs(&self, list: ListRuns) -> Result<Vec<RunSummary>, ApiError>;
+    /// See [`ClientCalls::stages`].
+    async fn stages(&self, list: ListStages) -> Result<Vec<StageView>, ApiError>;
+    /// See [`ClientCalls::follow`].
+    async fn follow(&self, follow: Follow) -> Result<Followed, ApiError>;
+    /// See [`ClientCalls::plan`].
+    async fn plan(&self, plan: PlanHash) -> Result<Vec<u8>, ApiError>;
+    /// See [`ClientCalls::log`].
+    async fn log(&self, read: ReadLog) -> Result<LogPart, ApiError>;
+    /// See [`ClientCalls::ask`].
+    async fn ask(&self, by: &Principal, ask: Ask) -> Result<(), ApiError>;
+    /// See [`ClientCalls::why`].
+    async fn why(&self, why: Why) -> Result<Vec<Reason>, ApiError>;
+    /// See [`ClientCalls::agents`].
+    async fn agents(&self) -> Result<Vec<AgentView>, ApiError>;
+    /// See [`ClientCalls::has`].
+    async fn has(&self, digest: Digest) -> Result<bool, ApiError>;
+    /// See [`ClientCalls::put`].
+    async fn put(&self, part: BlobPart) -> Result<(), ApiError>;
+    /// See [`ClientCalls::get`].
+    async fn get(&self, read: ReadBlob) -> Result<Vec<u8>, ApiError>;
+    /// See [`ClientCalls::status`].
+    async fn status(&self) -> Result<NodeStatus, ApiError>;
+    /// See [`ClientCalls::stop`].
+    async fn stop(&self, stop: Stop) -> Result<Stopped, ApiError>;
+}
+
+/// A client side that several connections ask.
+pub type SharedClientSide = Arc<dyn ClientSide>;
+
+/// What the connections of a control process are answered with.
+#[derive(Clone, Debug)]
+pub struct Doors {
+    /// How this end introduces itself.
+    pub hello: Hello,
+    /// What answers clients.
+    pub clients: SharedClientSide,
+    /// What answers agents.
+    pub agents: SharedControl,
+}
+
+/// The most connections at a time. Whoever comes then waits in the listener's queue.
+const MAX_CONNECTIONS: usize = 1024;
+/// The most calls of one connection that are answered at a time; more are told to come again.
+const MAX_IN_FLIGHT: usize = 64;
+/// The pause after a listener failed, which it does when there are too many open files.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes connections and answers them, for ever. Dropping the future ends all of them.
+pub async fn serve(listener: SharedListener, doors: Doors) {
+    let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = free.clone().acquire_owned().await else { return };
+        let (stream, principal) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "no connection could be taken");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let doors = doors.clone();
+        connections.spawn(async move {
+            if let Err(error) = answer(stream, principal, doors).await {
+                tracing::info!(%error, "a connection was closed before it was greeted");
+            }
+            drop(place);
+        });
+        while let Some(ended) = connections.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a connection's task died");
+            }
+        }
+    }
+}
+
+async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<(), HelloError> {
+    let guest = receive_guest(stream, &doors.hello).await?;
+    match guest.hello.role {
+        Role::Client => {
+            let frames = guest.welcome(&doors.hello).await?;
+            let side = ClientDoor { principal, side: doors.clients };
+            execute(frames, side.serve()).await;
+        }
+        Role::Agent => {
+            let frames = guest.welcome(&doors.hello).await?;
+            execute(frames, AgentDoor(doors.agents).serve()).await;
+        }
+        Role::Control => turn_away(guest).await?,
+    }
+    Ok(())
+}
+
+async fn turn_away(guest: Guest) -> Result<(), HelloError> {
+    let what = "this node takes no other control process: it is alone".to_owned();
+    let help = "upgrade both nodes to a release that knows clusters".to_owned();
+    guest.refuse(Refused { kind: RefusedKind::Forbidden, what, help }).await
+}
+
+async fn execute<S>(frames: Frames, serve: S)
+where
+    S: Serve + Clone,
+    S::Req: tarpc::RequestName + serde::de::DeserializeOwned,
+    S::Resp: serde::Serialize,
+{
+    let channel = BaseChannel::new(Config::default(), wire::answerer(frames));
+    let calls = channel.max_concurrent_requests(MAX_IN_FLIGHT).execute(serve);
+    calls.for_each_concurrent(None, |call| call).await;
+}
+
+/// One client's connection.
+#[derive(Clone, Debug)]
+struct ClientDoor {
+    principal: Principal,
+    side: SharedClientSide,
+}
+
+impl ClientCalls for ClientDoor {
+    async fn submit(self, _: Context, submit: Submit) -> Result<Submitted, ApiError> {
+        self.side.submit(&self.principal, submit).await
+    }
+    async fn retry(self, _: Context, retry: Retry) -> Result<Submitted, ApiError> {
+        self.side.retry(&self.principal, retry).await
+    }
+    async fn run(self, _: Context, run: RunId) -> Result<RunSummary, ApiError> {
+        self.side.run(run).await
+    }
+    async fn runs(self, _: Context, list: ListRuns) -> Result<Vec<RunSummary>, ApiError> {
+        self.side.runs(list).await
+    }
+    async fn stages(self, _: Context, list: ListStages) -> Result<Vec<StageView>, ApiError> {
+        self.side.stages(list).await
+    }
+    async fn follow(self, _: Context, follow: Follow) -> Result<Followed, ApiError> {
+        self.side.follow(follow).await
+    }
+    async fn plan(self, _: Context, plan: PlanHash) -> Result<ByteBuf, ApiError> {
+        self.side.plan(plan).await.map(ByteBuf::from)
+    }
+    async fn log(self, _: Context, read: ReadLog) -> Result<LogPart, ApiError> {
+        self.side.log(read).await
+    }
+    async fn ask(self, _: Context, ask: Ask) -> Result<(), ApiError> {
+        self.side.ask(&self.principal, ask).await
+    }
+    async fn why(self, _: Context, why: Why) -> Result<Vec<Reason>, ApiError> {
+        self.side.why(why).await
+    }
+    async fn agents(self, _: Context) -> Result<Vec<AgentView>, ApiError> {
+        self.side.agents().await
+    }
+    async fn has(self, _: Context, digest: Digest) -> Result<bool, ApiError> {
+        self.side.has(digest).await
+    }
+    async fn put(self, _: Context, part: BlobPart) -> Result<(), ApiError> {
+        check_blob_part(&part).map_err(ApiError::Invalid)?;
+        self.side.put(part).await
+    }
+    async fn get(self, _: Context, read: ReadBlob) -> Result<ByteBuf, ApiError> {
+        self.side.get(read).await.map(ByteBuf::from)
+    }
+    async fn status(self, _: Context) -> Result<NodeStatus, ApiError> {
+        self.side.status().await
+    }
+    async fn stop(self, _: Context, stop: Stop) -> Result<Stopped, ApiError> {
+        self.side.stop(stop).await
+    }
+}
+
+/// One agent's connection.
+#[derive(Clone, Debug)]
+struct AgentDoor(SharedControl);
+
+impl AgentCalls for AgentDoor {
+    async fn bid(self, _: Context, bid: Bid) -> Result<Vec<Order>, LinkError> {
+        self.0.bid(bid).await
+    }
+    async fn renew(
+        self,
+        _: Context,
+        agent: AgentRef,
+        leases: Vec<LeaseId>,
+    ) -> Result<Vec<LeaseId>, LinkError> {
+        self.0.renew(agent, leases).await
+    }
+    async fn report(
+        self,
+        _: Context,
+        agent: AgentRef,
+        reports: Vec<Report>,
+    ) -> Result<Vec<ReportAnswer>, LinkError> {
+        self.0.report(agent, reports).await
+    }
+    async fn log(
+        self,
+        _: Context,
+        agent: AgentRef,
+        lease: LeaseId,
+        offset: u64,
+        bytes: ByteBuf,
+    ) -> Result<u64, LinkError> {
+        if bytes.len() > MAX_LOG_PART {
+            return Err(LinkError::Refused(format!("take more than {MAX_LOG_PART} bytes of log")));
+        }
+        self.0.log(agent, lease, offset, bytes.into_vec()).await
+    }
+    async fn seal(
+        self,
+        _: Context,
+        agent: AgentRef,
+        lease: LeaseId,
+        length: u64,
+    ) -> Result<bool, LinkError> {
+        self.0.seal(agent, lease, length).await
+    }
+    async fn blob(
+        self,
+        _: Context,
+        digest: Digest,
+        offset: u64,
+        limit: u32,
+    ) -> Result<ByteBuf, LinkError> {
+        self.0.blob(digest, offset, limit).await.map(ByteBuf::from)
+    }
+    async fn keep(
+        self,
+        _: Context,
+        agent: AgentRef,
+        lease: LeaseId,
+        part: BlobPart,
+    ) -> Result<(), LinkError> {
+        check_blob_part(&part).map_err(LinkError::Refused)?;
+        self.0.keep(agent, lease, part).await
+    }
+}
+
+fn check_blob_part(part: &BlobPart) -> Result<(), String> {
+    if part.bytes.len() > MAX_BLOB_PART {
+        return Err(format!("a part of a blob has at most {MAX_BLOB_PART} bytes"));
+    }
+    Ok(())
+}
