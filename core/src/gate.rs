@@ -8,6 +8,7 @@ use crate::ids::StageId;
 use crate::value::Value;
 use crate::wait::Wait;
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// What holds a stage at its entrance and its exit.
@@ -114,3 +115,249 @@ pub enum Expression {
 
 /// What stages captured, by stage and name.
 pub type Captured = BTreeMap<StageId, BTreeMap<String, Value>>;
+
+/// What is known when an expression is decided.
+pub trait Known {
+    /// What a stage captured under a name.
+    fn output(&self, stage: StageId, field: &str) -> Option<&Value>;
+    /// What somebody answered at a gate.
+    fn answer(&self, gate: &str, field: &str) -> Option<&Value>;
+    /// The path of a stage, for people.
+    fn path(&self, stage: StageId) -> &str;
+}
+
+impl Expression {
+    /// Whether it holds: its value is true.
+    pub fn holds(&self, known: &dyn Known) -> bool {
+        self.value(known) == Value::Boolean(true)
+    }
+
+    /// Its value. What is not known is absent; comparing and combining always give true or false.
+    pub fn value(&self, known: &dyn Known) -> Value {
+        match self {
+            Self::Value(value) => value.clone(),
+            Self::Output { stage, field } => {
+                known.output(*stage, field).cloned().unwrap_or(Value::Absent)
+            }
+            Self::Answer { gate, field } => {
+                known.answer(gate, field).cloned().unwrap_or(Value::Absent)
+            }
+            Self::Compare { operator, left, right } => {
+                Value::Boolean(operator.holds(&left.value(known), &right.value(known)))
+            }
+            Self::Not(inner) => Value::Boolean(!inner.holds(known)),
+            Self::And(left, right) => Value::Boolean(left.holds(known) && right.holds(known)),
+            Self::Or(left, right) => Value::Boolean(left.holds(known) || right.holds(known)),
+        }
+    }
+
+    /// What decided it, such as `output('Smoke').verdict is "bad", not "good"`.
+    pub fn reason(&self, known: &dyn Known) -> String {
+        match self {
+            Self::Value(_) | Self::Output { .. } | Self::Answer { .. } => {
+                format!("{} is {}", self.text(known), quoted(&self.value(known)))
+            }
+            Self::Compare { operator, left, right } => {
+                let (found, wanted) = (left.value(known), right.value(known));
+                let link = match (operator, operator.holds(&found, &wanted)) {
+                    (Operator::Equal, false) => "not ",
+                    (Operator::Equal, true) | (Operator::NotEqual, _) => {
+                        return format!("{} is {}", left.text(known), quoted(&found));
+                    }
+                    (_, true) => operator.symbol(),
+                    (_, false) => {
+                        let (text, found) = (left.text(known), quoted(&found));
+                        let wanted = quoted(&wanted);
+                        return format!("{text} is {found}, not {} {wanted}", operator.symbol());
+                    }
+                };
+                let gap = if link.ends_with(' ') { "" } else { " " };
+                format!(
+                    "{} is {}, {link}{gap}{}",
+                    left.text(known),
+                    quoted(&found),
+                    quoted(&wanted)
+                )
+            }
+            Self::Not(inner) => inner.reason(known),
+            Self::And(left, right) => match (left.holds(known), right.holds(known)) {
+                (false, _) => left.reason(known),
+                (true, false) => right.reason(known),
+                (true, true) => format!("{} and {}", left.reason(known), right.reason(known)),
+            },
+            Self::Or(left, right) => match (left.holds(known), right.holds(known)) {
+                (true, _) => left.reason(known),
+                (false, true) => right.reason(known),
+                (false, false) => format!("{} and {}", left.reason(known), right.reason(known)),
+            },
+        }
+    }
+
+    /// How it was written, but for plan values, which are filled in.
+    pub fn text(&self, known: &dyn Known) -> String {
+        match self {
+            Self::Value(value) => quoted(value),
+            Self::Output { stage, field } => format!("output('{}').{field}", known.path(*stage)),
+            Self::Answer { gate, field } => format!("answer('{gate}').{field}"),
+            Self::Compare { operator, left, right } => {
+                format!("{} {} {}", left.text(known), operator.symbol(), right.text(known))
+            }
+            Self::Not(inner) => format!("!({})", inner.text(known)),
+            Self::And(left, right) => format!("({} && {})", left.text(known), right.text(known)),
+            Self::Or(left, right) => format!("({} || {})", left.text(known), right.text(known)),
+        }
+    }
+
+    /// How deep it nests; a value alone is 1.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        1 + match self {
+            Self::Value(_) | Self::Output { .. } | Self::Answer { .. } => 0,
+            Self::Not(inner) => inner.depth(),
+            Self::Compare { left, right, .. } | Self::And(left, right) | Self::Or(left, right) => {
+                left.depth().max(right.depth())
+            }
+        }
+    }
+
+    /// The stages whose outputs it names.
+    pub fn stages(&self) -> Vec<StageId> {
+        match self {
+            Self::Value(_) | Self::Answer { .. } => Vec::new(),
+            Self::Output { stage, .. } => vec![*stage],
+            Self::Not(inner) => inner.stages(),
+            Self::Compare { left, right, .. } | Self::And(left, right) | Self::Or(left, right) => {
+                let mut stages = left.stages();
+                stages.extend(right.stages());
+                stages
+            }
+        }
+    }
+}
+
+impl Operator {
+    /// How it is written.
+    #[must_use]
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::AtMost => "<=",
+            Self::More => ">",
+            Self::AtLeast => ">=",
+            Self::In => "in",
+            Self::Matches => "matches",
+        }
+    }
+
+    /// Whether two values compare so. An absent value equals nothing, is in nothing and matches
+    /// nothing; values of different types are unequal and have no order.
+    #[must_use]
+    pub fn holds(self, left: &Value, right: &Value) -> bool {
+        match self {
+            Self::Equal => equal(left, right),
+            Self::NotEqual => !equal(left, right),
+            Self::Less => order(left, right) == Some(Ordering::Less),
+            Self::AtMost => order(left, right).is_some_and(Ordering::is_le),
+            Self::More => order(left, right) == Some(Ordering::Greater),
+            Self::AtLeast => order(left, right).is_some_and(Ordering::is_ge),
+            Self::In => match right {
+                Value::List(items) => items.iter().any(|item| equal(left, item)),
+                Value::Text(_) | Value::Number(_) | Value::Boolean(_) | Value::Absent => false,
+            },
+            Self::Matches => match (left, right) {
+                (Value::Text(text), Value::Text(glob)) => matches(glob, text),
+                (_, Value::List(globs)) => globs.iter().any(|glob| self.holds(left, glob)),
+                _ => false,
+            },
+        }
+    }
+}
+
+/// Whether two values are the same; nothing equals an absent one, also inside of lists.
+fn equal(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Absent, _) | (_, Value::Absent) => false,
+        (Value::List(left), Value::List(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(l, r)| equal(l, r))
+        }
+        (left, right) => left == right,
+    }
+}
+
+/// The order of two texts or two numbers.
+fn order(left: &Value, right: &Value) -> Option<Ordering> {
+    match (left, right) {
+        (Value::Text(left), Value::Text(right)) => Some(left.cmp(right)),
+        (Value::Number(left), Value::Number(right)) => Some(left.cmp(right)),
+        _ => None,
+    }
+}
+
+/// A value as it is written in an Ottofile's double quotes.
+fn quoted(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("{text:?}"),
+        Value::Number(_) | Value::Boolean(_) => value.to_string(),
+        Value::List(items) => {
+            format!("[{}]", items.iter().map(quoted).collect::<Vec<_>>().join(", "))
+        }
+        Value::Absent => "absent".to_owned(),
+    }
+}
+
+/// Whether a text matches a glob as a whole: `?` is one character but `/`, `*` any number of
+/// characters but `/`, `**` any number of characters, and `**/` also nothing. All else is itself.
+///
+/// Takes time in proportion to both lengths multiplied, whatever the glob.
+#[must_use]
+pub fn matches(glob: &str, text: &str) -> bool {
+    let text: Vec<char> = text.chars().collect();
+    // Which lengths of the text, from its beginning, the glob so far can match.
+    let mut reach = vec![false; text.len() + 1];
+    reach[0] = true;
+    let mut rest = glob;
+    while let Some(sign) = rest.chars().next() {
+        let next = if let Some(behind) = rest.strip_prefix("**/") {
+            rest = behind;
+            let mut next = reach.clone();
+            let mut open = false;
+            for (index, character) in text.iter().enumerate() {
+                open |= reach[index];
+                next[index + 1] |= open && *character == '/';
+            }
+            next
+        } else if let Some(behind) = rest.strip_prefix("**") {
+            rest = behind;
+            spread(&reach, &text, |_| true)
+        } else {
+            rest = &rest[sign.len_utf8()..];
+            match sign {
+                '*' => spread(&reach, &text, |character| character != '/'),
+                '?' => advance(&reach, &text, |character| character != '/'),
+                literal => advance(&reach, &text, |character| character == literal),
+            }
+        };
+        reach = next;
+    }
+    reach[text.len()]
+}
+
+/// One more character, of those that will do.
+fn advance(reach: &[bool], text: &[char], will_do: impl Fn(char) -> bool) -> Vec<bool> {
+    let mut next = vec![false; reach.len()];
+    for (index, character) in text.iter().enumerate() {
+        next[index + 1] = reach[index] && will_do(*character);
+    }
+    next
+}
+
+/// Any number of characters, of those that will do.
+fn spread(reach: &[bool], text: &[char], will_do: impl Fn(char) -> bool) -> Vec<bool> {
+    let mut next = reach.to_vec();
+    for (index, character) in text.iter().enumerate() {
+        next[index + 1] |= next[index] && will_do(*character);
+    }
+    next
+}

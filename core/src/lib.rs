@@ -14,6 +14,7 @@ pub mod ids;
 pub mod journal;
 pub mod lease;
 pub mod plan;
+pub mod project;
 pub mod run;
 pub mod step;
 pub mod time;

@@ -8,7 +8,7 @@
 //! holds a run.
 
 use crate::capability::Need;
-use crate::gate::{Condition, Gates};
+use crate::gate::{Condition, Decided, Gate, Gates};
 use crate::ids::{PlanHash, StageId};
 use crate::journal::{Unreadable, decode, encode};
 use crate::step::{Library, Signature};
@@ -21,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const FORMAT: u32 = 1;
 /// The most stages that a plan may have.
 pub const MAX_STAGES: usize = 10_000;
+/// How deep a condition over run values may nest, so that the plan's bytes can be read back.
+pub const MAX_CONDITION_DEPTH: usize = 16;
 /// How long a stage waits for an agent unless it says otherwise.
 pub const DEFAULT_QUEUE: Span = Span::hours(24);
 
@@ -115,31 +117,54 @@ impl Plan {
         if root.parent.is_some() {
             return Err("its first stage has a parent".to_owned());
         }
+        let mut is_listed = vec![false; self.stages.len()];
         for (id, stage) in self.ids().zip(&self.stages) {
-            let listed_in = |parent: StageId| {
-                parent < id && self.stages[parent.index()].work.children().contains(&id)
-            };
-            if id != StageId::ROOT && !stage.parent.is_some_and(listed_in) {
-                return Err(format!("stage {id} is not among its parent's children"));
+            if id != StageId::ROOT && !is_listed[id.index()] {
+                return Err(format!("stage {id} is not among the children of an earlier stage"));
             }
-            let ours = |child: &StageId| {
-                self.stages.get(child.index()).is_some_and(|child| child.parent == Some(id))
-            };
-            if !stage.work.children().iter().all(ours) {
-                return Err(format!("stage {id} lists a child that has another parent"));
-            }
-            let sibling =
-                |need: &StageId| *need < id && self.stages[need.index()].parent == stage.parent;
-            if !stage.needs.iter().all(sibling) {
-                return Err(format!("stage {id} needs a stage that is no earlier sibling"));
-            }
-            for step in stage.work.steps().iter().chain(&stage.finally) {
-                if self.signature(step).is_none() {
-                    return Err(format!(
-                        "stage {id} calls '{}', which is in no library",
-                        step.symbol
-                    ));
+            for child in stage.work.children() {
+                let is_ours = *child > id
+                    && self.stages.get(child.index()).is_some_and(|it| it.parent == Some(id));
+                if !is_ours {
+                    return Err(format!("stage {id} lists {child}, which is no child of its"));
                 }
+                if std::mem::replace(&mut is_listed[child.index()], true) {
+                    return Err(format!("stage {id} lists {child} twice"));
+                }
+            }
+            self.check_stage(id, stage).map_err(|cause| format!("stage {id} {cause}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_stage(&self, id: StageId, stage: &Stage) -> Result<(), String> {
+        let is_beside = |need: &StageId| {
+            let parent = stage.parent.and_then(|parent| self.stages.get(parent.index()));
+            let side_by_side =
+                parent.is_some_and(|it| matches!(it.work, Work::Parallel(_) | Work::Fanout(_)));
+            side_by_side
+                && *need < id
+                && self.stages.get(need.index()).is_some_and(|it| it.parent == stage.parent)
+        };
+        if !stage.needs.iter().all(is_beside) {
+            return Err("needs a stage that is no earlier one beside it".to_owned());
+        }
+        let steps = stage.work.steps().iter().chain(&stage.finally);
+        if let Some(step) = steps.into_iter().find(|step| self.signature(step).is_none()) {
+            return Err(format!("calls '{}', which is in no library", step.symbol));
+        }
+        let gates = stage.gates.enter.iter().chain(&stage.gates.exit);
+        let bare = gates.filter_map(|gate| match gate {
+            Gate::Condition(condition) => Some(condition),
+            Gate::Wait(_) => None,
+        });
+        for condition in stage.when.iter().chain(bare) {
+            let Decided::Run(expression) = &condition.decided else { continue };
+            if expression.depth() > MAX_CONDITION_DEPTH {
+                return Err(format!("has a condition deeper than {MAX_CONDITION_DEPTH}"));
+            }
+            if expression.stages().iter().any(|named| named.index() >= self.stages.len()) {
+                return Err("has a condition over a stage that does not exist".to_owned());
             }
         }
         Ok(())

@@ -150,6 +150,20 @@ pub enum Refusal {
         /// The epoch that was named.
         epoch: Epoch,
     },
+    /// The attempt was given back although steps of it began.
+    #[error("give stage {stage} back: its steps began")]
+    Begun {
+        /// Which stage.
+        stage: StageId,
+    },
+    /// The plan holds something that this build cannot carry out; it is never passed over in silence.
+    #[error("carry out {what} of stage '{path}': this build cannot do it yet")]
+    NotYet {
+        /// The stage's path.
+        path: String,
+        /// What it holds, such as `the gate 'Ship it?'`.
+        what: String,
+    },
     /// The plan has no such stage.
     #[error("find stage {stage} in the plan")]
     NoSuchStage {

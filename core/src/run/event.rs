@@ -85,19 +85,23 @@ pub enum Event {
         /// What happened, in order.
         facts: Vec<StepFact>,
     },
-    /// An attempt's time was up; its agent is told to end it.
+    /// An attempt's time was up; its agent is told to end it. For one that is being ended already
+    /// it means that no further attempt follows.
     #[serde(rename = "attempt-overdue/1")]
     AttemptOverdue {
         /// Which stage: one with steps, even where the limit is that of a stage around it.
         stage: StageId,
         /// Which attempt.
         attempt: Attempt,
+        /// The stage whose time limit it is: this one, or one around it.
+        limit: StageId,
         /// Whose time limit, as a sentence for people.
         cause: String,
         /// When.
         at: Timestamp,
     },
-    /// An attempt is told to end because a sibling failed.
+    /// An attempt is told to end because a sibling failed or the run was cancelled. For one that is
+    /// being ended already it means that no further attempt follows.
     #[serde(rename = "attempt-stopped/1")]
     AttemptStopped {
         /// Which stage.
@@ -187,7 +191,8 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// A wish with an identity was answered; a repeat gets the same answer.
+    /// A wish with an identity was granted; a repeat gets the same answer and changes nothing. A
+    /// refusal is not kept: it changed nothing, and those of wishes that people make stay as they are.
     #[serde(rename = "command-answered/1")]
     CommandAnswered {
         /// Whose.

@@ -1,0 +1,6 @@
+//! Proof of the heart.
+
+mod constructs;
+mod plans;
+mod story;
+pub(super) mod work;
