@@ -2,9 +2,9 @@
 //! making a second run. Later also locks, environments and concurrency groups.
 //!
 //! A project's state lies whole in the head of its journal, so nobody replays that journal; the
-//! journal says how it came about. A submission is one proposal: an entry for the project, the first
-//! entry of the run, and the record behind its idempotency key. Two that race for a number or a key
-//! expect the same versions, so one of them is refused whole, reads again, and decides again.
+//! journal says how it came about. A submission is one proposal: an entry for the project, the
+//! first entry of the run, and the record behind its idempotency key. Two that race for a number or
+//! a key expect the same versions, so one of them is refused whole, reads again, and decides again.
 
 use crate::ids::{ProjectId, RunId};
 use crate::journal::{Head, Unreadable, decode, encode};

@@ -156,7 +156,8 @@ pub enum Refusal {
         /// Which stage.
         stage: StageId,
     },
-    /// The plan holds something that this build cannot carry out; it is never passed over in silence.
+    /// The plan holds something that this build cannot carry out; it is never passed over in
+    /// silence.
     #[error("carry out {what} of stage '{path}': this build cannot do it yet")]
     NotYet {
         /// The stage's path.

@@ -23,8 +23,8 @@ pub struct Decided {
 }
 
 impl Run {
-    /// Turns a wish into facts, or refuses it. Changes nothing. All that follows from it is included,
-    /// so that one entry of the journal holds "A settled" and "B opened".
+    /// Turns a wish into facts, or refuses it. Changes nothing. All that follows from it is
+    /// included, so that one entry of the journal holds "A settled" and "B opened".
     ///
     /// A wish that was granted before leads to nothing, and so does one that comes too late or too
     /// early to matter.

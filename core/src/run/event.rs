@@ -192,7 +192,8 @@ pub enum Event {
         at: Timestamp,
     },
     /// A wish with an identity was granted; a repeat gets the same answer and changes nothing. A
-    /// refusal is not kept: it changed nothing, and those of wishes that people make stay as they are.
+    /// refusal is not kept: it changed nothing, and those of wishes that people make stay as they
+    /// are.
     #[serde(rename = "command-answered/1")]
     CommandAnswered {
         /// Whose.

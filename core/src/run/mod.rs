@@ -13,8 +13,8 @@
 //! ```
 //!
 //! All state lies in persistent structures, so a clone is cheap and shares what did not change.
-//! `decide` evolves such a clone with each fact that it finds, and looks there for what follows: the
-//! meaning of facts is written once. An event costs what it changes, whatever the plan's size.
+//! `decide` evolves such a clone with each fact that it finds, and looks there for what follows:
+//! the meaning of facts is written once. An event costs what it changes, whatever the plan's size.
 
 mod cascade;
 pub mod command;
@@ -231,8 +231,8 @@ impl Run {
         self.artifacts.iter().map(|(name, kept)| (name.as_str(), kept))
     }
 
-    /// When the run wants an actor: zero is "now and after every restart", a later time is the alarm
-    /// that is all it owes, and `None` is "never again by itself".
+    /// When the run wants an actor: zero is "now and after every restart", a later time is the
+    /// alarm that is all it owes, and `None` is "never again by itself".
     pub fn wake(&self) -> Option<Timestamp> {
         match (self.owed.len(), self.owed.alarm()) {
             (0, _) => None,

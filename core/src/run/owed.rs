@@ -58,8 +58,8 @@ impl Owed {
         self.alarm
     }
 
-    /// What changed behind `version`, in order. `None` where that is no longer known, or lies in the
-    /// future: then look at all duties.
+    /// What changed behind `version`, in order. `None` where that is no longer known, or lies in
+    /// the future: then look at all duties.
     pub fn changes_since(&self, version: u64) -> Option<impl Iterator<Item = &OwedChange>> {
         let known_from = self.version.saturating_sub(REMEMBERED);
         let known = (known_from..=self.version).contains(&version);

@@ -154,7 +154,8 @@ pub enum Phase {
 pub struct Inside {
     /// How many have not settled.
     pub left: u32,
-    /// The worst outcome so far. Skipped counts as success, unless a failure elsewhere was the cause.
+    /// The worst outcome so far. Skipped counts as success, unless a failure elsewhere was the
+    /// cause.
     pub worst: Outcome,
     /// The first one with that outcome.
     pub worst_stage: Option<StageId>,
