@@ -6,6 +6,7 @@
 //! This crate never holds policy: what happens to a run is decided in `otto-core`.
 
 pub mod client;
+pub mod commands;
 pub mod logs;
 pub mod network;
 pub mod objects;

@@ -1,0 +1,7 @@
+//! The `otto` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    otto_nodes::commands::main()
+}

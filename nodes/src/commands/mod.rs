@@ -1,0 +1,174 @@
+//! The `otto` command: the person's tool. It reads, explains and asks; it holds no state.
+//!
+//! ```text
+//!   mod.rs         arguments, and which command they mean
+//!   <command>.rs   one file for each command
+//!   screen, fault, clock, settings          what all of them speak with
+//!   repository, revision, snapshot, tools   the folder they were started in
+//!   draft          from that folder to a plan
+//!   session        from there to a node
+//!   view/          a run as it goes on
+//! ```
+//!
+//! Standard output holds data only; everything else goes to standard error.
+
+mod clock;
+mod completions;
+mod config;
+mod fault;
+mod help;
+mod init;
+mod repository;
+mod revision;
+mod screen;
+mod settings;
+mod snapshot;
+mod tools;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand};
+use fault::{Exit, Fault};
+use otto_core::time::Span;
+use repository::Repository;
+use screen::{Color, Progress, Screen};
+use settings::{Flags, Settings};
+use std::process::ExitCode;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Runs pipelines: from an Ottofile, or from what the repository holds.
+#[derive(Parser, Debug)]
+#[command(
+    name = "otto",
+    version,
+    styles = STYLES,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "First steps: `otto run` in any repository; `otto init` writes down what it inferred.\n\
+                  Exit codes: `otto help exit-codes`."
+)]
+pub struct Otto {
+    #[command(flatten)]
+    general: General,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Arguments that every command takes.
+#[derive(Args, Clone, Debug)]
+struct General {
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN")]
+    color: Option<Color>,
+    /// How to show a run
+    #[arg(long, global = true, value_name = "HOW")]
+    progress: Option<Progress>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// The project whose runs are meant: the folder of its repository's root [default: this one's]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    project: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Write down the pipeline that this repository's contents suggest
+    Init(init::Init),
+    /// Show all settings
+    Config(config::Config),
+    /// Print the completions of a shell
+    Completions(completions::Completions),
+    /// Explain a command or a topic
+    Help(help::Help),
+}
+
+/// What every command is given.
+struct Context {
+    screen: Screen,
+    settings: Settings,
+    json: bool,
+    project: Option<String>,
+}
+
+impl Context {
+    /// The repository around the working folder.
+    fn repository(&self) -> Result<Repository, Fault> {
+        Repository::here()
+    }
+
+    /// The project whose runs are meant.
+    fn project(&self) -> Result<String, Fault> {
+        match &self.project {
+            Some(folder) => Ok(Repository::find(std::path::Path::new(folder))
+                .map_or_else(|_| folder.clone(), |repository| repository.project())),
+            None => Ok(self.repository()?.project()),
+        }
+    }
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let otto = match Otto::try_parse() {
+        Ok(otto) => otto,
+        Err(error) => {
+            // Help and version are data; the rest is a wrong usage.
+            error.print().ok();
+            let wrong = error.use_stderr();
+            return code(if wrong { Exit::Usage } else { Exit::Done });
+        }
+    };
+    let general = &otto.general;
+    let early =
+        Screen::new(general.color.unwrap_or_default(), general.progress.unwrap_or_default());
+    let context = match context(&otto) {
+        Ok(context) => context,
+        Err(fault) => return code(early.report(&fault)),
+    };
+    match dispatch(otto.command, &context) {
+        Ok(exit) => code(exit),
+        Err(fault) => code(context.screen.report(&fault)),
+    }
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}
+
+fn context(otto: &Otto) -> Result<Context, Fault> {
+    let general = &otto.general;
+    let (strict, timeout) = otto.command.limits();
+    let flags = Flags { color: general.color, progress: general.progress, strict, timeout };
+    let root = Repository::here().ok().map(|repository| repository.root);
+    let settings = Settings::gather(&flags, root.as_deref())?;
+    Ok(Context {
+        screen: Screen::new(settings.color.value, settings.progress.value),
+        settings,
+        json: general.json,
+        project: general.project.clone(),
+    })
+}
+
+impl Command {
+    /// What the flags of commands that wait for a run say.
+    fn limits(&self) -> (bool, Option<Span>) {
+        match self {
+            Self::Init(_) | Self::Config(_) | Self::Completions(_) | Self::Help(_) => (false, None),
+        }
+    }
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
+    match command {
+        Command::Init(init) => init.run(context),
+        Command::Config(config) => config.run(context),
+        Command::Completions(completions) => completions.run(context),
+        Command::Help(help) => help.run(context),
+    }
+}

@@ -1,0 +1,134 @@
+//! The repository that a command was started in: its root, its pipelines, its revision.
+
+use super::fault::{Fault, Id};
+use otto_core::plan::Revision;
+use otto_lang::conventions::{FOLDERS, Listing, reads};
+use std::path::{Path, PathBuf};
+
+/// The default pipeline's file.
+pub(super) const OTTOFILE: &str = "Ottofile";
+/// The folder of named pipelines.
+pub(super) const PIPELINES: &str = "ci";
+/// What the name of a named pipeline's file ends with.
+pub(super) const EXTENSION: &str = "otto";
+
+/// A repository: the nearest folder upwards that holds an Ottofile or `.git`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Repository {
+    /// Its root.
+    pub(super) root: PathBuf,
+    /// The folder with `.git`, which can lie further up.
+    pub(super) git: Option<PathBuf>,
+}
+
+impl Repository {
+    /// Looks upwards from a folder; where nothing is found, that folder itself is the root.
+    ///
+    /// # Errors
+    /// When the folder does not exist or cannot be read.
+    pub(super) fn find(from: &Path) -> Result<Self, Fault> {
+        let from = from.canonicalize().map_err(|error| unreadable(from, &error))?;
+        let upwards = |name: &str| from.ancestors().find(|folder| folder.join(name).exists());
+        let git = upwards(".git").map(Path::to_owned);
+        // An Ottofile above the repository belongs to somebody else.
+        let ottofile = upwards(OTTOFILE)
+            .filter(|folder| git.as_deref().is_none_or(|git| folder.starts_with(git)));
+        let root = ottofile.map(Path::to_owned).or_else(|| git.clone()).unwrap_or(from);
+        Ok(Self { root, git })
+    }
+
+    /// The repository around the working folder.
+    ///
+    /// # Errors
+    /// When there is no working folder any more.
+    pub(super) fn here() -> Result<Self, Fault> {
+        Self::find(Path::new("."))
+    }
+
+    /// The name under which its runs are numbered.
+    #[must_use]
+    pub(super) fn project(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    /// The file of a pipeline, from the root.
+    #[must_use]
+    pub(super) fn file(pipeline: Option<&str>) -> String {
+        pipeline
+            .map_or_else(|| OTTOFILE.to_owned(), |name| format!("{PIPELINES}/{name}.{EXTENSION}"))
+    }
+
+    /// The names of the named pipelines, in order.
+    #[must_use]
+    pub(super) fn pipelines(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.root.join(PIPELINES)).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION))
+            .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Reads a text file of the repository; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read as text.
+    pub(super) fn text(&self, path: &str) -> Result<Option<String>, Fault> {
+        let full = self.root.join(path);
+        match std::fs::read_to_string(&full) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(&full, &error)),
+        }
+    }
+
+    /// What lies at its top, for the conventions.
+    ///
+    /// # Errors
+    /// When the folder or a file that matters cannot be read.
+    pub(super) fn listing(&self) -> Result<Listing, Fault> {
+        let mut listing = Listing::default();
+        for (name, is_folder) in names(&self.root)? {
+            if !is_folder {
+                let content = if reads(&name) { self.text(&name)? } else { None };
+                listing.add(name, content.unwrap_or_default());
+                continue;
+            }
+            if FOLDERS.contains(&name.as_str()) {
+                for (inner, is_folder) in names(&self.root.join(&name))? {
+                    let end = if is_folder { "/" } else { "" };
+                    listing.add(format!("{name}/{inner}{end}"), "");
+                }
+            }
+            listing.add(format!("{name}/"), "");
+        }
+        Ok(listing)
+    }
+
+    /// The branch, tag and commit that are checked out; empty where this is no git repository.
+    #[must_use]
+    pub(super) fn revision(&self) -> Revision {
+        self.git.as_deref().map(super::revision::read).unwrap_or_default()
+    }
+}
+
+/// The names in a folder, in order, each with whether it is a folder.
+fn names(folder: &Path) -> Result<Vec<(String, bool)>, Fault> {
+    let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| unreadable(folder, &error))?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        // Links count as what they lead to.
+        names.push((name, entry.path().is_dir()));
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
+    Fault::infrastructure(Id::Unreadable, format!("cannot read: {error}"))
+        .at(path.display().to_string())
+}

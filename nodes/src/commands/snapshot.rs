@@ -1,0 +1,281 @@
+//! The snapshot that stages start with: the working tree without what git ignores, as one archive.
+//!
+//! The archive is the same for the same files wherever and whenever it is made: entries in the order
+//! of their paths, no owners, one fixed time, only the executable bit of the modes. So its digest says
+//! whether the node has it already. Files may change while they are packed: what was read is what is
+//! packed, the archive stays whole, and the person is told.
+
+use super::fault::{Fault, Id};
+use super::repository::Repository;
+use ignore::{DirEntry, WalkBuilder};
+use otto_core::ids::Digest;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path};
+use tar::{Builder, EntryType, Header};
+use tempfile::SpooledTempFile;
+
+/// The time of all entries: 2000-01-01. Some tools refuse what is older than 1980.
+const MODIFIED_S: u64 = 946_684_800;
+/// Archives up to this size stay in memory, in bytes.
+const IN_MEMORY: usize = 32 << 20;
+/// Files up to this size are read at once, in bytes.
+const AT_ONCE: u64 = 4 << 20;
+
+/// A packed working tree.
+pub(super) struct Snapshot {
+    /// The archive's digest.
+    pub(super) digest: Digest,
+    /// The archive, from its beginning.
+    pub(super) archive: SpooledTempFile,
+    /// What a person should know: what changed meanwhile, what was left out.
+    pub(super) notes: Vec<String>,
+}
+
+/// Packs a repository's working tree.
+///
+/// # Errors
+/// When a file that is not ignored cannot be read, or the archive cannot be written.
+pub(super) fn pack(repository: &Repository) -> Result<Snapshot, Fault> {
+    let spool = Hashing { inner: SpooledTempFile::new(IN_MEMORY), hasher: blake3::Hasher::new() };
+    let mut packing = Packing { builder: Builder::new(spool), notes: Vec::new() };
+    for entry in walk(repository) {
+        let entry = entry.map_err(|error| unreadable(&repository.root, &error))?;
+        let Ok(path) = entry.path().strip_prefix(&repository.root) else { continue };
+        packing.add(&entry, path).map_err(|error| unreadable(entry.path(), &error))?;
+    }
+    let full = |error: io::Error| {
+        Fault::infrastructure(Id::Unreadable, format!("cannot pack the working tree: {error}"))
+            .help("it is packed in the folder for temporary files; TMPDIR names another one")
+    };
+    let spool = packing.builder.into_inner().map_err(full)?;
+    let mut archive = spool.inner;
+    archive.seek(SeekFrom::Start(0)).map_err(full)?;
+    let digest = Digest(*spool.hasher.finalize().as_bytes());
+    Ok(Snapshot { digest, archive, notes: packing.notes })
+}
+
+/// The files that count, in the order of their paths. Where the repository of git begins further up,
+/// the walk does too, because ignore files there count.
+fn walk(repository: &Repository) -> ignore::Walk {
+    let top = repository.git.as_deref().unwrap_or(&repository.root);
+    let root = repository.root.clone();
+    WalkBuilder::new(top)
+        .hidden(false)
+        .parents(false)
+        .ignore(false)
+        .require_git(false)
+        .sort_by_file_name(std::ffi::OsStr::cmp)
+        .filter_entry(move |entry| {
+            let path = entry.path();
+            entry.file_name() != ".git" && (root.starts_with(path) || path.starts_with(&root))
+        })
+        .build()
+}
+
+fn unreadable(path: &Path, error: &impl std::fmt::Display) -> Fault {
+    Fault::infrastructure(Id::Unreadable, format!("cannot pack the working tree: {error}"))
+        .at(path.display().to_string())
+        .help("what no stage needs can be ignored: add it to .gitignore")
+}
+
+struct Packing {
+    builder: Builder<Hashing>,
+    notes: Vec<String>,
+}
+
+impl Packing {
+    fn add(&mut self, entry: &DirEntry, path: &Path) -> io::Result<()> {
+        let Some(kind) = entry.file_type() else { return Ok(()) };
+        if kind.is_symlink() {
+            return self.link(entry.path(), path);
+        }
+        if kind.is_dir() {
+            // Folders come with what is in them, as they do in git.
+            return Ok(());
+        }
+        if !kind.is_file() {
+            self.notes.push(format!("{}: left out, it is no file", path.display()));
+            return Ok(());
+        }
+        match File::open(entry.path()) {
+            Ok(file) => self.file(file, path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.notes.push(format!("{}: removed while it was packed", path.display()));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn link(&mut self, full: &Path, path: &Path) -> io::Result<()> {
+        let to = fs::read_link(full)?;
+        if !stays_inside(path, &to) {
+            let (path, to) = (path.display(), to.display());
+            self.notes.push(format!("{path}: left out, it leads out of the repository to {to}"));
+            return Ok(());
+        }
+        let mut header = header(EntryType::Symlink, 0o777, 0);
+        self.builder.append_link(&mut header, path, to)
+    }
+
+    fn file(&mut self, mut file: File, path: &Path) -> io::Result<()> {
+        let before = file.metadata()?;
+        let mode = if before.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
+        if before.len() <= AT_ONCE {
+            let mut content = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0) + 1);
+            file.read_to_end(&mut content)?;
+            let mut header = header(EntryType::Regular, mode, content.len() as u64);
+            self.builder.append_data(&mut header, path, content.as_slice())?;
+        } else {
+            let mut header = header(EntryType::Regular, mode, before.len());
+            let whole = (&file).chain(io::repeat(0)).take(before.len());
+            self.builder.append_data(&mut header, path, whole)?;
+        }
+        if changed(&before, &file.metadata()?) {
+            self.notes.push(format!("{}: changed while it was packed", path.display()));
+        }
+        Ok(())
+    }
+}
+
+fn changed(before: &Metadata, after: &Metadata) -> bool {
+    before.len() != after.len() || before.modified().ok() != after.modified().ok()
+}
+
+fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(MODIFIED_S);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+/// Whether a link at `path` that leads `to` stays below the root.
+fn stays_inside(path: &Path, to: &Path) -> bool {
+    let mut depth = path.components().count().saturating_sub(1);
+    for component in to.components() {
+        match component {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
+        }
+    }
+    true
+}
+
+/// Hashes what is written.
+struct Hashing {
+    inner: SpooledTempFile,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Snapshot, pack};
+    use crate::commands::repository::Repository;
+    use std::fs;
+    use std::io::Read;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    /// Writes files, packs the folder, and answers with the paths in the archive.
+    fn check(make: impl Fn(&Path), root: &str, expected: &[&str]) -> Snapshot {
+        let folder = tempfile::tempdir().unwrap();
+        make(folder.path());
+        let repository = Repository::find(&folder.path().join(root)).unwrap();
+        let mut snapshot = pack(&repository).unwrap();
+        let mut bytes = Vec::new();
+        snapshot.archive.read_to_end(&mut bytes).unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let paths: Vec<String> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let mode = entry.header().mode().unwrap();
+                format!("{mode:o} {}", entry.path().unwrap().display())
+            })
+            .collect();
+        assert_eq!(paths, expected);
+        snapshot
+    }
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn tree(root: &Path) {
+        for (path, text) in [
+            (".git/HEAD", "x"),
+            (".gitignore", "target/\n"),
+            ("Ottofile", "pipeline { }"),
+            ("a/b", "b"),
+            ("target/big", "built"),
+        ] {
+            write(root, path, text);
+        }
+        fs::set_permissions(root.join("a/b"), PermissionsExt::from_mode(0o700)).unwrap();
+        fs::create_dir(root.join("empty")).unwrap();
+    }
+
+    #[test]
+    fn what_git_ignores_is_left_out_and_the_rest_is_the_same_everywhere() {
+        let expected = ["644 .gitignore", "644 Ottofile", "755 a/b"];
+        let one = check(tree, ".", &expected);
+        let other = check(tree, ".", &expected);
+        assert_eq!(one.digest, other.digest);
+        let changed = |root: &Path| {
+            tree(root);
+            write(root, "a/b", "c");
+        };
+        assert_ne!(check(changed, ".", &expected).digest, one.digest);
+    }
+
+    #[test]
+    fn ignore_files_further_up_count() {
+        let make = |root: &Path| {
+            tree(root);
+            write(root, "inner/Ottofile", "");
+            write(root, "inner/target/big", "built");
+        };
+        check(make, "inner", &["644 Ottofile"]);
+    }
+
+    #[test]
+    fn links_that_lead_out_are_left_out_and_told() {
+        let make = |root: &Path| {
+            write(root, "a/b", "b");
+            symlink("b", root.join("a/inside")).unwrap();
+            symlink("../../etc", root.join("a/outside")).unwrap();
+            symlink("/etc", root.join("absolute")).unwrap();
+        };
+        let snapshot = check(make, ".", &["644 a/b", "777 a/inside"]);
+        assert_eq!(
+            snapshot.notes,
+            [
+                "a/outside: left out, it leads out of the repository to ../../etc",
+                "absolute: left out, it leads out of the repository to /etc",
+            ]
+        );
+    }
+}
