@@ -7,4 +7,15 @@
 //! This crate knows the outside only through [`ports`]: it never holds a database, a wire protocol,
 //! consensus, sockets, files, or a decision.
 
+mod address;
+mod alarm;
+mod backoff;
+mod bell;
+pub mod control;
+mod errand;
+mod matchmaker;
+mod pipeline;
+mod plans;
 pub mod ports;
+mod shard;
+mod stage;

@@ -45,6 +45,12 @@ pub struct LogId {
     pub attempt: Attempt,
 }
 
+impl From<LeaseId> for LogId {
+    fn from(lease: LeaseId) -> Self {
+        Self { run: lease.run, stage: lease.stage, attempt: lease.attempt }
+    }
+}
+
 /// The control side's logs: appended to by agents, read by people.
 #[async_trait]
 pub trait Logs: fmt::Debug + Send + Sync + 'static {

@@ -1,0 +1,320 @@
+//! The matchmaker: brings offers and bids together, and keeps the table of open leases.
+//!
+//! There is one in a control process, for all its shards. What it knows is a view: offers and
+//! leases are entered by the actors of the stages, which enter them again when it is started anew,
+//! and bids come again with every poll. It decides nothing for good: an award counts when the run
+//! has journaled it.
+
+pub(crate) mod leases;
+pub(crate) mod market;
+
+use crate::control::Outside;
+use crate::control::answers::{AgentView, Holder, Search};
+use crate::errand::{self, Errand};
+use crate::ports::control::{Bid, LinkError, Order};
+use crate::stage;
+use leases::{Leases, Standing};
+use market::{Market, OfferId};
+use otto_core::capability::Need;
+use otto_core::ids::{AgentId, AgentRef, RunId};
+use otto_core::lease::{Lease, LeaseId};
+use otto_core::time::{Span, Timestamp};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long a bid stands before it is answered without orders.
+const POLL: Span = Span::seconds(5);
+/// How often the matchmaker looks for what ran out, while anything can.
+const TICK: Span = Span(500);
+/// How long an agent that holds nothing is remembered after it was last seen.
+const MEMORY: Span = Span::seconds(60);
+
+/// The answer to a bid.
+pub(crate) type BidAnswer = Result<Vec<Order>, LinkError>;
+
+/// What the matchmaker is told and asked.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// An agent stands by.
+    Bid(Box<Bid>, RpcReplyPort<BidAnswer>),
+    /// A stage looks for an agent.
+    Offer { offer: OfferId, since: Timestamp, need: Need, seller: ActorRef<stage::Message> },
+    /// It does not any more.
+    Withdraw(OfferId),
+    /// A stage is leased: its agent is to have this order, and `keeper` is told when it is lost.
+    Lease { lease: Lease, order: Order, keeper: ActorRef<stage::Message> },
+    /// A lease is over.
+    Close(LeaseId),
+    /// A run's actor was started anew: only these of its offers and leases still stand.
+    Only { run: RunId, offers: BTreeSet<OfferId>, leases: BTreeSet<LeaseId> },
+    /// An agent renews leases; one answer for each.
+    Renew(AgentRef, Vec<LeaseId>, RpcReplyPort<Vec<Standing>>),
+    /// Somebody wants to act under a lease.
+    Standing(AgentRef, LeaseId, RpcReplyPort<Standing>),
+    /// How does the search for an agent go?
+    Search(OfferId, RpcReplyPort<Option<Search>>),
+    /// Who holds a lease?
+    Holder(LeaseId, RpcReplyPort<Option<Holder>>),
+    /// Which agents are there?
+    Agents(RpcReplyPort<Vec<AgentView>>),
+    /// Look for what ran out.
+    Tick,
+}
+
+impl Message {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Bid(..) => "bid",
+            Self::Offer { .. } => "offer",
+            Self::Withdraw(_) => "withdraw",
+            Self::Lease { .. } => "lease",
+            Self::Close(_) => "close",
+            Self::Only { .. } => "only",
+            Self::Renew(..) => "renew",
+            Self::Standing(..) => "standing",
+            Self::Search(..) => "search",
+            Self::Holder(..) => "holder",
+            Self::Agents(_) => "agents",
+            Self::Tick => "tick",
+        }
+    }
+}
+
+/// The actor.
+#[derive(Debug)]
+pub(crate) struct Matchmaker;
+
+/// What the matchmaker knows.
+#[derive(Debug)]
+pub(crate) struct State {
+    outside: Outside,
+    market: Market,
+    leases: Leases,
+    sellers: BTreeMap<OfferId, ActorRef<stage::Message>>,
+    keepers: BTreeMap<LeaseId, ActorRef<stage::Message>>,
+    /// The bids that are not answered yet, with when they came.
+    polls: BTreeMap<AgentId, (AgentRef, Timestamp, RpcReplyPort<BidAnswer>)>,
+    seen: BTreeMap<AgentId, Timestamp>,
+    tick: Option<Errand>,
+}
+
+impl Actor for Matchmaker {
+    type Msg = Message;
+    type State = State;
+    type Arguments = Outside;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Message>,
+        outside: Outside,
+    ) -> Result<State, ActorProcessingErr> {
+        let settings = &outside.settings;
+        let patience = Span(settings.lease.0 + settings.margin.0);
+        Ok(State {
+            market: Market::default(),
+            leases: Leases::new(patience),
+            sellers: BTreeMap::new(),
+            keepers: BTreeMap::new(),
+            polls: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            tick: None,
+            outside,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.outside.sabotage.strike("matchmaker", message.name());
+        state.take(message);
+        state.deal();
+        if state.tick.is_none() && !(state.polls.is_empty() && state.leases.is_empty()) {
+            state.tick = Some(errand::after(&myself, TICK.to_duration(), Message::Tick));
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn take(&mut self, message: Message) {
+        let now = self.outside.clock.now();
+        match message {
+            Message::Bid(bid, reply) => self.bid(*bid, reply, now),
+            Message::Offer { offer, since, need, seller } => {
+                self.market.place(offer, since, need);
+                self.sellers.insert(offer, seller);
+            }
+            Message::Withdraw(offer) => self.withdraw(offer),
+            Message::Lease { lease, order, keeper } => self.lease(lease, order, keeper, now),
+            Message::Close(lease) => self.close(lease),
+            Message::Only { run, offers, leases } => self.only(run, &offers, &leases),
+            Message::Renew(agent, leases, reply) => {
+                self.seen.insert(agent.agent, now);
+                let renewed = leases.iter().map(|lease| self.leases.renew(agent, *lease, now));
+                reply.send(renewed.collect()).ok();
+            }
+            Message::Standing(agent, lease, reply) => {
+                reply.send(self.leases.standing(agent, lease)).ok();
+            }
+            Message::Search(offer, reply) => {
+                reply.send(self.market.search(offer)).ok();
+            }
+            Message::Holder(lease, reply) => {
+                reply.send(self.holder(lease, now)).ok();
+            }
+            Message::Agents(reply) => {
+                reply.send(self.agents()).ok();
+            }
+            Message::Tick => self.tick(now),
+        }
+    }
+
+    fn bid(&mut self, bid: Bid, reply: RpcReplyPort<BidAnswer>, now: Timestamp) {
+        let agent = bid.agent;
+        self.leases.replaced(agent);
+        self.leases.held(agent, &bid.holds);
+        self.tell_lost(now);
+        if !self.market.bid(bid) {
+            let newer = "a newer process of this agent has taken its place".to_owned();
+            reply.send(Err(LinkError::Refused(newer))).ok();
+            return;
+        }
+        self.seen.insert(agent.agent, now);
+        if let Some((_, _, earlier)) = self.polls.remove(&agent.agent) {
+            earlier.send(Ok(Vec::new())).ok();
+        }
+        self.polls.insert(agent.agent, (agent, now, reply));
+        let orders = self.leases.orders(agent, true, now);
+        self.answer(agent.agent, orders);
+    }
+
+    fn withdraw(&mut self, offer: OfferId) {
+        self.market.withdraw(offer);
+        self.sellers.remove(&offer);
+    }
+
+    fn lease(
+        &mut self,
+        lease: Lease,
+        order: Order,
+        keeper: ActorRef<stage::Message>,
+        now: Timestamp,
+    ) {
+        self.withdraw(lease.id.into());
+        self.leases.enter(lease, order, now);
+        if self.market.holds(lease.agent, lease.id) {
+            self.leases.held(lease.agent, &[lease.id]);
+        }
+        self.market.leased(lease.id, lease.agent);
+        self.keepers.insert(lease.id, keeper);
+        if let Some(newest) = self.market.newest(lease.agent.agent) {
+            self.leases.replaced(newest);
+        }
+        self.tell_lost(now);
+    }
+
+    fn close(&mut self, lease: LeaseId) {
+        self.leases.close(lease);
+        self.keepers.remove(&lease);
+        self.market.release(lease.into());
+    }
+
+    fn only(&mut self, run: RunId, offers: &BTreeSet<OfferId>, leases: &BTreeSet<LeaseId>) {
+        for gone in self.market.offers_of(run).into_iter().filter(|o| !offers.contains(o)) {
+            self.withdraw(gone);
+            self.market.release(gone);
+        }
+        for gone in self.leases.of_run(run).into_iter().filter(|l| !leases.contains(l)) {
+            self.close(gone);
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        self.tick = None;
+        self.tell_lost(now);
+        let due = self
+            .polls
+            .iter()
+            .filter(|(_, (_, since, reply))| now.since(*since) >= POLL || reply.is_closed());
+        let due: Vec<AgentId> = due.map(|(agent, _)| *agent).collect();
+        for agent in due {
+            self.answer_with(agent, Vec::new());
+        }
+        let held: BTreeSet<AgentId> = self.leases.agents().iter().map(|a| a.agent).collect();
+        let gone = self.seen.iter().filter(|(agent, seen)| {
+            now.since(**seen) >= MEMORY && !held.contains(agent) && !self.polls.contains_key(agent)
+        });
+        let gone: Vec<AgentId> = gone.map(|(agent, _)| *agent).collect();
+        for agent in gone {
+            self.seen.remove(&agent);
+            self.market.forget(agent);
+        }
+    }
+
+    /// Tells the stages whose leases are lost, again and again until their runs know.
+    fn tell_lost(&mut self, now: Timestamp) {
+        for (lease, cause) in self.leases.lost(now) {
+            if let Some(keeper) = self.keepers.get(&lease) {
+                keeper.cast(stage::Message::Lost(cause)).ok();
+            }
+        }
+    }
+
+    /// Carries what the last message led to: awards and orders.
+    fn deal(&mut self) {
+        let now = self.outside.clock.now();
+        let gone = self.polls.iter().filter(|(_, (_, _, reply))| reply.is_closed());
+        let gone: Vec<AgentId> = gone.map(|(agent, _)| *agent).collect();
+        for agent in gone {
+            self.answer_with(agent, Vec::new());
+        }
+        for (offer, agent) in self.market.award() {
+            if let Some(seller) = self.sellers.get(&offer) {
+                // A seller that died places its offer anew when it is back.
+                seller.cast(stage::Message::Awarded(agent)).ok();
+            }
+        }
+        let waiting: Vec<AgentRef> = self.polls.values().map(|(agent, ..)| *agent).collect();
+        for agent in waiting {
+            let orders = self.leases.orders(agent, false, now);
+            self.answer(agent.agent, orders);
+        }
+    }
+
+    /// Answers a bid if there is anything to say.
+    fn answer(&mut self, agent: AgentId, orders: Vec<Order>) {
+        if !orders.is_empty() {
+            self.answer_with(agent, orders);
+        }
+    }
+
+    fn answer_with(&mut self, agent: AgentId, orders: Vec<Order>) {
+        self.market.left(agent);
+        if let Some((_, _, reply)) = self.polls.remove(&agent) {
+            reply.send(Ok(orders)).ok();
+        }
+    }
+
+    fn holder(&self, lease: LeaseId, now: Timestamp) -> Option<Holder> {
+        let (agent, renewed, begun) = self.leases.holder(lease)?;
+        let bid = self.market.bids().find(|(bid, ..)| bid.agent == agent);
+        let name = bid.map(|(bid, ..)| bid.name.clone());
+        Some(Holder { agent, name, renewed_ago: now.since(renewed), begun })
+    }
+
+    fn agents(&self) -> Vec<AgentView> {
+        let view = |(bid, bidding, free_slots): (&Bid, bool, u32)| AgentView {
+            agent: bid.agent,
+            name: bid.name.clone(),
+            capabilities: bid.capabilities.clone(),
+            free_slots,
+            leases: self.leases.of_agent(bid.agent),
+            seen: self.seen.get(&bid.agent.agent).copied().unwrap_or_default(),
+            bidding,
+        };
+        self.market.bids().map(view).collect()
+    }
+}
