@@ -11,7 +11,7 @@
 //! | `PUT /v1/artifacts/NAME` | its bytes | `{"digest": "…"}` |
 //! | `GET /v1/artifacts/NAME` | | its bytes |
 //!
-//! Every request carries `Authorization: Bearer SECRET`. A refusal is `{"error": "…"}` with a status
+//! A `NAME` is percent-encoded. Every request carries `Authorization: Bearer SECRET`. A refusal is `{"error": "…"}` with a status
 //! from 400 on. [`Conversation`] is the agent's side without input or output: bytes go in, calls come
 //! out. The step's side is [`crate::sdk`].
 
@@ -361,29 +361,30 @@ fn too_large() -> Answer {
 /// What a whole request asks.
 fn call(method: &str, target: &str, json: &[u8]) -> Result<Call, Answer> {
     let path = target.strip_prefix("/v1/").unwrap_or_default();
-    let (kind, name) = path.split_once('/').unwrap_or((path, ""));
-    match (kind, method, name) {
+    let (kind, part) = path.split_once('/').unwrap_or((path, ""));
+    let name = || http::decode(part).unwrap_or_default();
+    match (kind, method, part) {
         ("status", "POST", "") => parse(json).map(Call::Status),
         ("end", "POST", "") => parse(json).map(Call::End),
         ("variables", "POST", "") => {
             let variable: Variable = parse(json)?;
-            named(&variable.name, "variable", is_name(&variable.name))?;
+            fits(variable.name.clone(), "variable", is_variable_name)?;
             Ok(Call::Capture(variable))
         }
         ("variables", "DELETE", _) => {
-            Ok(Call::Drop { name: named(name, "variable", is_name(name))? })
+            fits(name(), "variable", is_variable_name).map(|name| Call::Drop { name })
         }
         ("credentials", "GET", _) => {
-            Ok(Call::Credential { name: named(name, "credential", is_name(name))? })
+            fits(name(), "credential", is_name).map(|name| Call::Credential { name })
         }
         ("callbacks", "POST", _) => {
-            Ok(Call::Callback { name: named(name, "callback", is_artifact_name(name))? })
+            fits(name(), "callback", is_gate_name).map(|name| Call::Callback { name })
         }
         ("artifacts", "PUT", _) => {
-            Ok(Call::KeepArtifact { name: named(name, "artifact", is_artifact_name(name))? })
+            fits(name(), "artifact", is_artifact_name).map(|name| Call::KeepArtifact { name })
         }
         ("artifacts", "GET", _) => {
-            Ok(Call::FetchArtifact { name: named(name, "artifact", is_artifact_name(name))? })
+            fits(name(), "artifact", is_artifact_name).map(|name| Call::FetchArtifact { name })
         }
         ("status" | "end" | "variables" | "credentials" | "callbacks" | "artifacts", ..) => {
             Err(Answer::refused(405, format!("{method} {target}: this has another method or path")))
@@ -397,12 +398,23 @@ fn parse<T: for<'de> Deserialize<'de>>(json: &[u8]) -> Result<T, Answer> {
         .map_err(|error| Answer::refused(400, format!("read the request's JSON: {error}")))
 }
 
-fn named(name: &str, what: &str, fits: bool) -> Result<String, Answer> {
-    if fits {
-        return Ok(name.to_owned());
+fn fits(name: String, what: &str, rule: fn(&str) -> bool) -> Result<String, Answer> {
+    if rule(&name) {
+        return Ok(name);
     }
     let shown: String = name.chars().take(80).collect();
     Err(Answer::refused(400, format!("use '{shown}': it cannot be the name of a {what}")))
+}
+
+/// Whether a variable may be called so: a letter, then letters, digits and `_`; at most 64.
+#[must_use]
+pub fn is_variable_name(name: &str) -> bool {
+    is_name(name) && !name.contains('-')
+}
+
+/// Whether a gate may be called so: any text for people, at most 128 bytes.
+fn is_gate_name(name: &str) -> bool {
+    (1..=128).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 /// Whether an artifact may be called so: letters, digits, `.`, `_` and `-`, not `.` in front; at most

@@ -312,6 +312,34 @@ fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
     u64::from_str_radix(digits, 16).ok().filter(|_| plain).ok_or(wrong)
 }
 
+/// Writes a name as one part of a path: all but letters, digits, `.`, `_` and `-` as `%xx`.
+#[must_use]
+pub fn encode(name: &str) -> String {
+    let mut part = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) {
+            part.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            write!(part, "%{byte:02X}").ok();
+        }
+    }
+    part
+}
+
+/// Reads a part of a path that [`encode`] wrote; `None` where it is none.
+#[must_use]
+pub fn decode(part: &str) -> Option<String> {
+    let mut pieces = part.split('%');
+    let mut name = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let digits = piece.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        name.push(u8::from_str_radix(digits?, 16).ok()?);
+        name.extend_from_slice(&piece.as_bytes()[2..]);
+    }
+    String::from_utf8(name).ok()
+}
+
 /// Writes the head of a request.
 #[must_use]
 pub fn write_request(method: &str, target: &str, bearer: &str, length: Length) -> Vec<u8> {

@@ -14,7 +14,11 @@ pub mod library;
 pub mod manifest;
 pub mod plain;
 mod problem;
+pub mod sdk;
+pub mod steps;
+pub mod trial;
 mod yaml;
 
 pub use builtin::{NAME, PLANNED, builtin};
 pub use problem::{Problem, Problems};
+pub use steps::main;
