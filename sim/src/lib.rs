@@ -5,6 +5,7 @@
 //! This crate never asks another one for a shortcut: what differs from production is behind ports.
 
 pub mod determinism;
+pub mod disk;
 pub mod ending;
 pub mod history;
 pub mod invariants;
@@ -12,3 +13,4 @@ pub mod processes;
 pub mod report;
 pub mod search;
 pub mod setup;
+pub mod writers;
