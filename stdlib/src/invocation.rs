@@ -73,8 +73,13 @@ pub struct Identity {
 /// Where and how a step talks to its agent.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Control {
-    /// A Unix socket that listens, under 100 bytes; every request may have its own connection.
-    pub socket: PathBuf,
+    /// A Unix socket that listens; every request may have its own connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
+    /// A connected Unix socket that the step inherits, where there is no path; requests follow one
+    /// another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<i32>,
     /// What proves that a request is this step's.
     pub secret: Secret,
 }

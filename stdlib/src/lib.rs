@@ -8,14 +8,18 @@
 
 mod builtin;
 pub mod control_socket;
+pub mod docs;
 pub mod http;
 pub mod invocation;
 pub mod library;
 pub mod manifest;
+pub mod package;
 pub mod plain;
 mod problem;
+pub mod scaffold;
 pub mod sdk;
 pub mod steps;
+mod tarball;
 pub mod trial;
 mod yaml;
 

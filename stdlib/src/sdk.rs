@@ -26,7 +26,7 @@ use crate::invocation::{self, Invocation, InvocationError};
 use crate::plain::Plain;
 use link::Link;
 use otto_core::value::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// A step that is running.
@@ -91,10 +91,10 @@ pub enum StepError {
     #[error("ask the agent: this step was started without a control socket")]
     NoControl,
     /// The control socket did not answer.
-    #[error("ask the agent at {socket}: {cause}")]
+    #[error("ask the agent at {at}: {cause}")]
     Unreachable {
-        /// The socket's path.
-        socket: PathBuf,
+        /// Where its socket is.
+        at: String,
         /// Why not.
         cause: std::io::Error,
     },

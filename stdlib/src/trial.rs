@@ -120,7 +120,7 @@ pub fn run(setup: &Setup<'_>) -> Result<Trial, TrialError> {
         configuration,
         library: library_folder(setup),
         cache: cache(setup, signature).map_err(machine("make the step's cache"))?,
-        control: Some(Control { socket, secret: secret.clone() }),
+        control: Some(Control { socket: Some(socket), descriptor: None, secret: secret.clone() }),
     };
     let file = setup.scratch.join("invocation.yml");
     fs::write(&file, invocation.to_bytes()).map_err(machine("write the invocation file"))?;

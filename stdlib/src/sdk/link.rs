@@ -5,10 +5,12 @@ use crate::control_socket::{Kept, MAX_JSON_BYTES, Refused};
 use crate::http::{self, AnswerHead, Body, LAST_CHUNK, Length, MAX_HEAD_BYTES, Piece};
 use crate::invocation::Control;
 use otto_core::ids::Digest;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 /// How many bytes are read and written at once.
@@ -23,9 +25,15 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn open(control: &Control) -> Result<Self, StepError> {
-        let stream = UnixStream::connect(&control.socket)
-            .map_err(|cause| StepError::Unreachable { socket: control.socket.clone(), cause })?;
-        Ok(Self { stream, control: control.clone() })
+        let opened = match (&control.socket, control.descriptor) {
+            (Some(socket), _) => UnixStream::connect(socket),
+            (None, Some(descriptor)) => inherited(descriptor).map(UnixStream::from),
+            (None, None) => return Err(StepError::NoControl),
+        };
+        match opened {
+            Ok(stream) => Ok(Self { stream, control: control.clone() }),
+            Err(cause) => Err(StepError::Unreachable { at: at(control), cause }),
+        }
     }
 
     /// Sends a request with or without JSON, whose answer says no more than that it is done.
@@ -72,7 +80,7 @@ impl Link {
     }
 
     fn broken(&self, cause: io::Error) -> StepError {
-        StepError::Unreachable { socket: self.control.socket.clone(), cause }
+        StepError::Unreachable { at: at(&self.control), cause }
     }
 
     /// Reads the head of the answer; interim answers are passed over.
@@ -117,6 +125,22 @@ impl Link {
         read_json(&head, reader)?;
         Err(StepError::Malformed(format!("an artifact with status {}", head.status)))
     }
+}
+
+/// Where the control socket is, for people.
+fn at(control: &Control) -> String {
+    match (&control.socket, control.descriptor) {
+        (Some(socket), _) => socket.display().to_string(),
+        (None, Some(descriptor)) => format!("descriptor {descriptor}"),
+        (None, None) => "no socket".to_owned(),
+    }
+}
+
+/// A descriptor of our own by its number. Asking for it as that of "another" process, which is this
+/// one, is the way without `unsafe`; a copy is given, and a number without descriptor is an error.
+fn inherited(descriptor: i32) -> io::Result<OwnedFd> {
+    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    Ok(pidfd_getfd(own, descriptor, PidfdGetfdFlags::empty())?)
 }
 
 /// Reads a whole answer; one from 400 on is a refusal.

@@ -7,11 +7,12 @@ use super::failed;
 use super::files::{Found, Kind, Pattern};
 use crate::control_socket::is_artifact_name;
 use crate::sdk::{Exit, Step, StepError};
+use crate::tarball::header;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use tar::{EntryType, Header};
+use tar::EntryType;
 
 /// zstd's own default: close to the disk's speed.
 const LEVEL: i32 = 3;
@@ -19,14 +20,11 @@ const LEVEL: i32 = 3;
 pub(super) fn run(step: &Step) -> Result<Exit, StepError> {
     let written = step.text("files")?;
     let pattern = Pattern::parse(written).map_err(|why| failed("archive", why))?;
-    let name = match (step.optional_text("name")?, pattern.name()) {
-        (Some(name), _) | (None, Some(name)) => name,
-        (None, None) => {
-            let message = format!(
-                "archive '{written}': it needs a name; write `archive '{written}', name: 'files'`"
-            );
-            return Err(StepError::Other(message));
-        }
+    let Some(name) = step.optional_text("name")?.or_else(|| pattern.name()) else {
+        let message = format!(
+            "archive '{written}': it needs a name; write `archive '{written}', name: 'files'`"
+        );
+        return Err(StepError::Other(message));
     };
     if !is_artifact_name(name) {
         let message = format!(
@@ -70,27 +68,20 @@ pub(super) fn pack(base: &Path, found: &[Found], out: &mut impl Write) -> io::Re
 }
 
 fn append(tar: &mut tar::Builder<impl Write>, base: &Path, entry: &Found) -> io::Result<()> {
-    let mut header = Header::new_gnu();
-    header.set_mtime(0);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_size(entry.bytes());
     match &entry.kind {
         Kind::File { executable, bytes } => {
-            header.set_mode(if *executable { 0o755 } else { 0o644 });
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = rustix::fs::open(base.join(&entry.path), flags, Mode::empty())?;
             let mut content = Exactly { file: File::from(file), left: *bytes };
+            let mut header = header(EntryType::Regular, *executable, *bytes);
             tar.append_data(&mut header, &entry.path, &mut content)
         }
         Kind::Folder => {
-            header.set_entry_type(EntryType::Directory);
-            header.set_mode(0o755);
+            let mut header = header(EntryType::Directory, true, 0);
             tar.append_data(&mut header, &entry.path, io::empty())
         }
         Kind::Link { target } => {
-            header.set_entry_type(EntryType::Symlink);
-            header.set_mode(0o777);
+            let mut header = header(EntryType::Symlink, true, 0);
             tar.append_link(&mut header, &entry.path, target)
         }
     }

@@ -17,15 +17,14 @@ pub(super) fn run() -> Result<Exit, StepError> {
     let step = Step::from_invocation(Path::new(&path))?;
     let invocation = step.invocation();
     let settings = &invocation.configuration;
-    let value = match invocation.parameters.get(&name).or_else(|| settings.get(&name)) {
-        Some(plain) => &plain.0,
-        None => {
-            let known: Vec<&str> =
-                invocation.parameters.keys().chain(settings.keys()).map(String::as_str).collect();
-            let help = crate::problem::instead(&name, &known).unwrap_or_default();
-            return Err(failed(&format!("print the parameter '{name}'"), help));
-        }
+    let Some(plain) = invocation.parameters.get(&name).or_else(|| settings.get(&name)) else {
+        let known: Vec<&str> =
+            invocation.parameters.keys().chain(settings.keys()).map(String::as_str).collect();
+        let help = crate::problem::instead(&name, &known)
+            .unwrap_or_else(|| "this step has none".to_owned());
+        return Err(failed(&format!("print the parameter '{name}'"), help));
     };
+    let value = &plain.0;
     if *value != Value::Absent {
         writeln!(std::io::stdout(), "{value}").map_err(|error| failed("print", error))?;
     }

@@ -140,7 +140,14 @@ impl<'a> Unpacking<'a> {
         let mut archive = tar::Archive::new(plain);
         // Raw: extensions are read here, where their length has a limit.
         for entry in archive.entries()?.raw(true) {
-            self.entry(&mut entry?)?;
+            let mut entry = entry.map_err(|error| match error.kind() {
+                // Limits and broken connections say themselves what they are.
+                io::ErrorKind::Other if self.seen.is_empty() => {
+                    refused(format!("it is no archive ({error})"))
+                }
+                _ => error,
+            })?;
+            self.entry(&mut entry)?;
         }
         for (path, target) in &self.links {
             self.tree.link(path, target).map_err(|error| at(path, &error))?;

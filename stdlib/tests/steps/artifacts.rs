@@ -1,6 +1,7 @@
 //! `archive` and `unarchive`: what one kept, the other brings back.
 
 use crate::{Bench, text};
+use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
@@ -65,10 +66,11 @@ fn an_artifact_that_is_not_there_or_no_archive_fails() {
 fn a_large_artifact_passes_through() {
     let bench = Bench::new();
     // Noise, so that packing does not make it small.
-    let noise: String = (0..200_000_u64)
-        .map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(21))
-        .map(|n| format!("{n:x}"))
-        .collect();
+    let mut noise = String::new();
+    for number in 0..200_000_u64 {
+        let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(21);
+        write!(noise, "{scattered:x}").expect("a String takes it");
+    }
     bench.write("noise", &noise);
     let kept = bench.step("archive", &[("files", text("noise"))]);
     assert_eq!(kept.code, 0);
