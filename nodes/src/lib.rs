@@ -9,6 +9,7 @@ pub mod client;
 pub mod commands;
 pub mod logs;
 pub mod network;
+pub mod node;
 pub mod objects;
 pub mod replica;
 pub mod rpc;

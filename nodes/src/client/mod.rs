@@ -103,6 +103,13 @@ impl Client {
         }
     }
 
+    /// Drops the connection; the next call makes another one.
+    pub async fn disconnect(&self) {
+        if let Some(generation) = self.link.generation().await {
+            self.link.close(generation).await;
+        }
+    }
+
     /// Makes one call, again and again until it is answered. `allowed` is the time for one attempt.
     async fn call<T, F, Answer>(&self, allowed: Duration, call: F) -> Result<T, ClientError>
     where

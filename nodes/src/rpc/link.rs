@@ -65,6 +65,11 @@ impl<Calls: Clone> Link<Calls> {
         Ok(open)
     }
 
+    /// The generation of the open connection, where there is one.
+    pub async fn generation(&self) -> Option<u64> {
+        self.state.lock().await.open.as_ref().map(|open| open.generation)
+    }
+
     /// Drops the connection, unless a later one was made meanwhile.
     pub async fn close(&self, generation: u64) {
         let mut state = self.state.lock().await;

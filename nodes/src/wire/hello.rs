@@ -188,10 +188,12 @@ impl HelloError {
 /// When the other end does not answer with a hello that this one can work with.
 pub async fn introduce(stream: Stream, ours: &Hello) -> Result<(Frames, Hello), HelloError> {
     let mut frames = frames(stream, Limits::HELLO);
-    send(&mut frames, ours).await?;
-    let theirs = match receive::<Answer>(&mut frames).await? {
-        Answer::Welcome(theirs) => theirs,
-        Answer::Refused(refused) => return Err(HelloError::Refused(refused)),
+    let sent = send(&mut frames, ours).await;
+    // Who refuses without reading closes the connection at once, and what it said counts even so.
+    let theirs = match (receive::<Answer>(&mut frames).await, sent) {
+        (Ok(Answer::Refused(refused)), _) => return Err(HelloError::Refused(refused)),
+        (_, Err(error)) | (Err(error), Ok(())) => return Err(error),
+        (Ok(Answer::Welcome(theirs)), Ok(())) => theirs,
     };
     agree(ours, &theirs)?;
     frames.codec_mut().set_limits(Limits::CALLER);

@@ -1,0 +1,153 @@
+//! Where a node keeps what it has, and where it can be reached.
+
+use crate::wire::hello::Refused;
+use otto_core::ids::Digest;
+use std::env;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// A node's data folder, and what lies where in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    data: PathBuf,
+}
+
+/// The longest path of a socket, in bytes: systems allow 104 to 108.
+const MAX_SOCKET_PATH: usize = 99;
+
+impl Place {
+    /// The place in this folder.
+    ///
+    /// # Errors
+    /// When the working folder, from which a relative path counts, is not known.
+    pub fn new(data: &Path) -> Result<Self, Refused> {
+        let data = std::path::absolute(data).map_err(|error| Refused::at("find", data, &error))?;
+        Ok(Self { data })
+    }
+
+    /// Where this user's local node is: `OTTO_HOME`, or `otto` in the user's state folder.
+    ///
+    /// # Errors
+    /// When the environment names no such folder.
+    pub fn of_user() -> Result<Self, Refused> {
+        let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        let folder = match (set("OTTO_HOME"), set("XDG_STATE_HOME"), set("HOME")) {
+            (Some(otto), ..) => PathBuf::from(otto),
+            (None, Some(state), _) => Path::new(&state).join("otto"),
+            (None, None, Some(home)) => Path::new(&home).join(".local/state/otto"),
+            (None, None, None) => {
+                return Err(Refused::trouble(
+                    "failed to find a folder for the local node: HOME is not set",
+                    "set OTTO_HOME to a folder that this user may write",
+                ));
+            }
+        };
+        Self::new(&folder)
+    }
+
+    /// The folder of everything.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Where the store is.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.data.join("store")
+    }
+
+    /// Where blobs are.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.data.join("blobs")
+    }
+
+    /// Where the control side's logs are.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.data.join("logs")
+    }
+
+    /// Where the agent keeps what it has.
+    #[must_use]
+    pub fn agent(&self) -> PathBuf {
+        self.data.join("agent")
+    }
+
+    /// Where processes write what they did, for whoever looks for a mistake in Otto.
+    #[must_use]
+    pub fn traces(&self) -> PathBuf {
+        self.data.join("traces")
+    }
+
+    /// A lock's file. Locks are held by open files, so that they end with their processes.
+    #[must_use]
+    pub fn lock(&self, name: &str) -> PathBuf {
+        self.data.join(format!("{name}.lock"))
+    }
+
+    /// Where the node listens: in the data folder, or in a short folder of this user's own where that
+    /// path would be too long for a socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        let path = self.data.join("otto.sock");
+        if path.as_os_str().len() <= MAX_SOCKET_PATH {
+            return path;
+        }
+        self.short_folder().join("otto.sock")
+    }
+
+    /// The folders that steps must not see.
+    #[must_use]
+    pub fn hidden(&self) -> Vec<PathBuf> {
+        let socket = self.socket();
+        let socket_folder = socket.parent().filter(|folder| *folder != self.data);
+        [Some(self.data.as_path()), socket_folder].into_iter().flatten().map(Into::into).collect()
+    }
+
+    fn short_folder(&self) -> PathBuf {
+        let name = Digest::of(self.data.as_os_str().as_bytes()).short();
+        let run = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let run = run.filter(|run| run.is_absolute() && run.as_os_str().len() < 60 && run.is_dir());
+        let user = rustix::process::getuid().as_raw();
+        match run {
+            Some(run) => run.join(format!("otto-{name}")),
+            None => PathBuf::from(format!("/tmp/otto-{user}-{name}")),
+        }
+    }
+
+    /// Makes the folders, for their owner alone.
+    ///
+    /// # Errors
+    /// When one cannot be made or written, or is not this user's.
+    pub fn make(&self) -> Result<(), Refused> {
+        let socket = self.socket();
+        let folders = [&self.data, &self.traces(), &self.blobs(), &self.agent()];
+        let socket_folder = socket.parent().map(Path::to_owned);
+        for folder in folders.into_iter().chain(&socket_folder) {
+            make_own(folder).map_err(|error| Refused::at("use the folder", folder, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a folder that only its owner can enter; one that is there must be this user's.
+fn make_own(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let found = fs::symlink_metadata(folder)?;
+    if found.file_type().is_symlink() {
+        // A link to a folder is the user's choice, except where others may write.
+        return make_own(&fs::canonicalize(folder)?);
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "another user owns it"));
+    }
+    if found.mode() & 0o077 != 0 {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,360 @@
+//! The supervisor: holds the lock and the listening socket, and keeps control and agent running.
+//!
+//! It is one small loop over descriptors, without a runtime. It never looks into what the others do:
+//! a child that ends is started again after a pause, unless it said that the node leaves.
+
+use super::build::this_build;
+use super::child::{Child, Orders, Role};
+use super::lock::Lock;
+use super::place::Place;
+use super::report::Report;
+use super::trace;
+use super::trouble::EXIT_INFRASTRUCTURE;
+use crate::wire::hello::{Refused, refusal_frame};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::time::{ClockId, clock_gettime};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long a node stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lifetime {
+    /// Until it is told to leave.
+    Service,
+    /// As long as runs are unfinished, and so long beyond.
+    Local {
+        /// How long it stays idle.
+        idle: Duration,
+    },
+}
+
+/// Runs a node in this process and its children until it leaves. `detached` leaves the terminal, and
+/// reports to whoever reads standard output instead of telling a person.
+#[must_use]
+pub fn serve(place: &Place, lifetime: Lifetime, detached: bool) -> ExitCode {
+    if detached {
+        // Fails where this process leads its group already, and then it has no terminal to leave.
+        let _ = rustix::process::setsid();
+    }
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let audience = if detached { Audience::Starter } else { Audience::Person };
+    let node = Node::open(place, lifetime, audience);
+    match node.and_then(Node::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => {
+            audience.tell(&report);
+            ExitCode::from(EXIT_INFRASTRUCTURE)
+        }
+    }
+}
+
+/// Who reads what the node says of its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Audience {
+    /// Somebody at a terminal.
+    Person,
+    /// The process that started it.
+    Starter,
+}
+
+impl Audience {
+    fn tell(self, report: &Report) {
+        let told = match (self, report) {
+            (Self::Starter, report) => report.send(&mut io::stdout()),
+            (Self::Person, Report::Trouble(refused)) => {
+                io::stderr().write_all(refused.text().as_bytes())
+            }
+            (
+                Self::Person,
+                Report::Listening
+                | Report::Taken
+                | Report::Ready
+                | Report::Leave
+                | Report::Successor { .. },
+            ) => Ok(()),
+        };
+        if let Err(error) = told {
+            tracing::debug!(%error, "nobody listens any more");
+        }
+    }
+}
+
+/// A child, or the pause before its next start.
+#[derive(Debug)]
+enum Life {
+    Running { child: Box<Child>, since: Duration },
+    Pausing { until: Duration },
+}
+
+/// One of the two children over all of its lives.
+#[derive(Debug)]
+struct Ward {
+    role: Role,
+    life: Life,
+    /// How often it has ended without having lived for [`LONG_LIFE`].
+    deaths: u32,
+    /// What its last life said of why it could not work.
+    trouble: Option<Refused>,
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A child that lived for so long starts again at once.
+const LONG_LIFE: Duration = Duration::from_secs(30);
+/// How long the node of a starter stays to say why it cannot work.
+const PARTING: Duration = Duration::from_secs(1);
+
+struct Node {
+    place: Place,
+    audience: Audience,
+    orders: Orders,
+    /// The image that control is started from; this process's own where there is none.
+    image: Option<PathBuf>,
+    listener: UnixListener,
+    wards: [Ward; 2],
+    was_ready: bool,
+    leaving: bool,
+    _lock: Lock,
+}
+
+impl Node {
+    fn open(place: &Place, lifetime: Lifetime, audience: Audience) -> Result<Self, Report> {
+        let at = |doing: &str, path: &std::path::Path, error: &io::Error| {
+            Report::Trouble(Refused::at(doing, path, error))
+        };
+        place.make().map_err(Report::Trouble)?;
+        let path = place.lock("node");
+        let lock = Lock::try_take(&path).map_err(|error| at("write", &path, &error))?;
+        let mut lock = lock.ok_or_else(|| taken(place, audience))?;
+        lock.sign().map_err(|error| at("write", &path, &error))?;
+        trace::begin(&place.traces(), "otto-node")
+            .map_err(|error| at("write to", &place.traces(), &error))?;
+        let socket = place.socket();
+        let listener = listen(&socket).map_err(|error| at("listen at", &socket, &error))?;
+        let node_build = this_build().map_err(|error| at("look at", "/proc".as_ref(), &error))?;
+        let idle_ms = match lifetime {
+            Lifetime::Service => None,
+            Lifetime::Local { idle } => Some(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)),
+        };
+        let orders = Orders { data: place.data().to_owned(), idle_ms, node_build };
+        let wards = [Role::Control, Role::Agent].map(|role| Ward {
+            role,
+            life: Life::Pausing { until: Duration::ZERO },
+            deaths: 0,
+            trouble: None,
+        });
+        audience.tell(&Report::Listening);
+        Ok(Self {
+            place: place.clone(),
+            audience,
+            orders,
+            image: None,
+            listener,
+            wards,
+            was_ready: false,
+            leaving: false,
+            _lock: lock,
+        })
+    }
+
+    fn run(mut self) -> Result<(), Report> {
+        loop {
+            for index in 0..self.wards.len() {
+                self.start_if_due(index);
+            }
+            self.wait();
+            for index in 0..self.wards.len() {
+                self.listen_to(index);
+                self.bury(index);
+            }
+            let [control, _] = &self.wards;
+            let control_runs = matches!(control.life, Life::Running { .. });
+            match control.trouble.clone() {
+                _ if self.leaving && !control_runs => return Ok(()),
+                Some(trouble) if !control_runs && !self.was_ready => {
+                    self.part(&trouble);
+                    return Err(Report::Trouble(trouble));
+                }
+                Some(trouble) if !control_runs => self.refuse_guests(&trouble),
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    fn start_if_due(&mut self, index: usize) {
+        let ward = &mut self.wards[index];
+        let now = now();
+        if !matches!(ward.life, Life::Pausing { until } if until <= now) || self.leaving {
+            return;
+        }
+        let image = match ward.role {
+            Role::Control => self.image.as_deref(),
+            Role::Agent => None,
+        };
+        match Child::start(ward.role, image, &self.orders, &self.listener) {
+            Ok(child) => {
+                tracing::info!(role = ward.role.name(), pid = child.process.id(), "started");
+                ward.life = Life::Running { child: Box::new(child), since: now };
+            }
+            Err(error) => {
+                tracing::warn!(role = ward.role.name(), %error, "could not be started");
+                let help =
+                    "see that this user may start more processes, and that otto's file is there";
+                let what = format!("failed to start {}: {error}", ward.role.name());
+                ward.trouble = Some(Refused::trouble(what, help));
+                ward.pause(now);
+            }
+        }
+    }
+
+    /// Waits until a child says something or ends, a pause is over, or somebody is to be refused.
+    fn wait(&self) {
+        let mut descriptors = Vec::new();
+        let mut until: Option<Duration> = None;
+        for ward in &self.wards {
+            match &ward.life {
+                Life::Running { child, .. } => {
+                    descriptors.push(PollFd::new(&child.ended, PollFlags::IN));
+                    descriptors.push(PollFd::new(&child.socket, PollFlags::IN));
+                }
+                Life::Pausing { until: end } => {
+                    until = Some(until.map_or(*end, |until| until.min(*end)));
+                    if ward.role == Role::Control && ward.trouble.is_some() {
+                        descriptors.push(PollFd::new(&self.listener, PollFlags::IN));
+                    }
+                }
+            }
+        }
+        let left = until.map(|until| until.saturating_sub(now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        if let Err(error) = poll(&mut descriptors, timeout.as_ref()) {
+            tracing::debug!(%error, "waiting was interrupted");
+        }
+    }
+
+    fn listen_to(&mut self, index: usize) {
+        let ward = &mut self.wards[index];
+        let Life::Running { child, .. } = &mut ward.life else { return };
+        for report in child.reports() {
+            match report {
+                Report::Ready => {
+                    ward.trouble = None;
+                    if ward.role == Role::Control && !self.was_ready {
+                        self.was_ready = true;
+                        self.audience.tell(&Report::Ready);
+                        if self.audience == Audience::Person {
+                            greet(&self.place);
+                        }
+                    }
+                }
+                Report::Trouble(trouble) => {
+                    tracing::error!(what = trouble.what, help = trouble.help, "cannot work");
+                    if ward.trouble.as_ref() != Some(&trouble) && self.was_ready {
+                        self.audience.tell(&Report::Trouble(trouble.clone()));
+                    }
+                    ward.trouble = Some(trouble);
+                }
+                Report::Leave => self.leaving = true,
+                Report::Successor { path, build } => {
+                    tracing::info!(path = %path.display(), %build, "control goes on from another image");
+                    self.image = Some(path);
+                    ward.deaths = 0;
+                }
+                Report::Listening | Report::Taken => {}
+            }
+        }
+    }
+
+    fn bury(&mut self, index: usize) {
+        let ward = &mut self.wards[index];
+        let Life::Running { child, since } = &mut ward.life else { return };
+        let ended = match child.process.try_wait() {
+            Ok(None) => return,
+            Ok(Some(status)) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::info!(role = ward.role.name(), ended, "ended");
+        let now = now();
+        if now.saturating_sub(*since) >= LONG_LIFE {
+            ward.deaths = 0;
+        }
+        ward.pause(now);
+    }
+
+    /// Tells everybody who asks, for a moment, why the node does not come up.
+    fn part(&self, trouble: &Refused) {
+        if self.audience == Audience::Person {
+            return;
+        }
+        let end = now() + PARTING;
+        while now() < end {
+            let mut descriptors = [PollFd::new(&self.listener, PollFlags::IN)];
+            let timeout = Timespec::try_from(end.saturating_sub(now())).ok();
+            if poll(&mut descriptors, timeout.as_ref()).is_ok_and(|ready| ready > 0) {
+                self.refuse_guests(trouble);
+            }
+        }
+    }
+
+    /// Tells everybody who is connecting why the node cannot work.
+    fn refuse_guests(&self, trouble: &Refused) {
+        let frame = refusal_frame(trouble);
+        while let Ok((mut guest, _)) = self.listener.accept() {
+            if let Err(error) = guest.write_all(&frame) {
+                tracing::debug!(%error, "a guest left before it could be refused");
+            }
+        }
+    }
+}
+
+impl Ward {
+    fn pause(&mut self, now: Duration) {
+        let pause = match self.deaths {
+            0 => Duration::ZERO,
+            deaths => (FIRST_PAUSE * 2_u32.saturating_pow(deaths - 1)).min(LONGEST_PAUSE),
+        };
+        // What said why it cannot work would say the same again at once.
+        let pause = if self.trouble.is_some() { pause.max(FIRST_PAUSE) } else { pause };
+        self.deaths = (self.deaths + 1).min(16);
+        self.life = Life::Pausing { until: now + pause };
+    }
+}
+
+fn taken(place: &Place, audience: Audience) -> Report {
+    if audience == Audience::Starter {
+        return Report::Taken;
+    }
+    let holder =
+        Lock::signature(&place.lock("node")).map_or(String::new(), |pid| format!(" ({pid})"));
+    Report::Trouble(Refused::trouble(
+        format!("failed to use {}: another node uses it{holder}", place.data().display()),
+        "end that one with `otto-node stop`, or name another folder with --data",
+    ))
+}
+
+/// Listens at a path. Whoever holds the lock may remove the socket of an earlier node.
+fn listen(socket: &std::path::Path) -> io::Result<UnixListener> {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(socket)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn greet(place: &Place) {
+    let line = format!("node ready   {}\n", place.socket().display());
+    if let Err(error) = io::stdout().write_all(line.as_bytes()) {
+        tracing::debug!(%error, "nobody reads standard output");
+    }
+}
+
+/// Time since boot: what pauses are counted on.
+fn now() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or(Duration::ZERO)
+}

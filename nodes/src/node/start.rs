@@ -1,0 +1,177 @@
+//! The local node of a user: started on demand, replaced by newer builds.
+
+use super::build::{IMAGE, image_path, this_build};
+use super::lock::Lock;
+use super::place::Place;
+use super::report::{Report, Reports};
+use crate::client::{Client, ClientError};
+use crate::network::{ConnectError, Connector, Stream};
+use crate::rpc::api::{Stop, Stopped, Successor};
+use crate::wire::hello::Refused;
+use async_trait::async_trait;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Receiver;
+
+/// Connects to a node on this machine, and starts it where none is there.
+#[derive(Debug)]
+pub struct LocalNode {
+    place: Place,
+    /// Otto's executable image; `None` connects to a running node only.
+    image: Option<PathBuf>,
+}
+
+/// How long a node has to begin to listen.
+const START: Duration = Duration::from_secs(20);
+/// The pause while somebody else starts the node.
+const TURN: Duration = Duration::from_millis(2);
+
+impl LocalNode {
+    /// The node at this place, started from the image of this process.
+    #[must_use]
+    pub fn new(place: Place) -> Self {
+        Self::from_image(place, IMAGE.into())
+    }
+
+    /// The node at this place, started from this file. It must be Otto's image.
+    #[must_use]
+    pub fn from_image(place: Place, image: PathBuf) -> Self {
+        Self { place, image: Some(image) }
+    }
+
+    /// The node at this place, where one is running.
+    #[must_use]
+    pub fn running(place: Place) -> Self {
+        Self { place, image: None }
+    }
+
+    async fn try_connect(&self) -> io::Result<Option<Stream>> {
+        match UnixStream::connect(self.place.socket()).await {
+            Ok(stream) => Ok(Some(Box::pin(stream))),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Starts the node, unless somebody else does so first.
+    async fn start(&self, image: &PathBuf) -> Result<Stream, ConnectError> {
+        self.place.make().map_err(ConnectError::Final)?;
+        let path = self.place.lock("start");
+        let fail = |error: &io::Error| ConnectError::Final(Refused::at("write", &path, error));
+        let _turn = loop {
+            if let Some(turn) = Lock::try_take(&path).map_err(|error| fail(&error))? {
+                break turn;
+            }
+            tokio::time::sleep(TURN).await;
+        };
+        if let Some(stream) = self.try_connect().await? {
+            return Ok(stream);
+        }
+        let started = tokio::time::timeout(START, self.spawn(image)).await;
+        started.map_err(|_| io::Error::other("the node does not begin to listen"))??;
+        let stream = self.try_connect().await?;
+        stream.ok_or_else(|| io::Error::other("the node has gone again").into())
+    }
+
+    /// Starts the node and waits until it listens.
+    async fn spawn(&self, image: &PathBuf) -> Result<(), ConnectError> {
+        let mut child = Command::new(image)
+            .arg0("otto-node")
+            .args(["serve", "--local", "--detached", "--data"])
+            .arg(self.place.data())
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let output = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
+        let output = Receiver::from_owned_fd(OwnedFd::from(output))?;
+        let mut reports = Reports::default();
+        loop {
+            output.ready(Interest::READABLE).await?;
+            let Some(said) = reports.read(&mut Output(&output))? else {
+                let status = child.wait()?;
+                return Err(io::Error::other(format!("the node did not start: {status}")).into());
+            };
+            for report in said {
+                match report {
+                    Report::Listening | Report::Ready => return Ok(()),
+                    Report::Trouble(trouble) => return Err(ConnectError::Final(trouble)),
+                    Report::Taken => {
+                        let cause = "another node uses the folder and does not listen yet";
+                        return Err(io::Error::other(cause).into());
+                    }
+                    Report::Leave | Report::Successor { .. } => {}
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Connector for LocalNode {
+    async fn connect(&self) -> Result<Stream, ConnectError> {
+        let connected = self.try_connect().await;
+        let connected = connected.map_err(|error| {
+            ConnectError::Final(Refused::at("connect to", &self.place.socket(), &error))
+        });
+        match (connected?, &self.image) {
+            (Some(stream), _) => Ok(stream),
+            (None, Some(image)) => self.start(image).await,
+            (None, None) => Err(ConnectError::Final(Refused::trouble(
+                format!("no node is running at {}", self.place.data().display()),
+                "start one with `otto-node serve`, or let `otto run` do so",
+            ))),
+        }
+    }
+}
+
+/// Standard output of the node, read without waiting.
+struct Output<'o>(&'o Receiver);
+
+impl Read for Output<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+}
+
+/// A client of the local node at this place. The node is started where it is not running; an older
+/// build makes way for this one: wholly where it is idle, else only its control process.
+///
+/// # Errors
+/// When there is no node that this build can work with.
+pub async fn local_client(place: Place) -> Result<Client, ClientError> {
+    let local = |source| ClientError::Local { what: "look at otto's own image".into(), source };
+    let ours = this_build().map_err(local)?;
+    let client = Client::new(Arc::new(LocalNode::new(place)), ours.clone());
+    for _ in 0..REPLACEMENTS {
+        let theirs = client.connect().await?.build;
+        if !ours.is_newer_than(&theirs) {
+            break;
+        }
+        let path = image_path().map_err(local)?.to_string_lossy().into_owned();
+        let successor = Some(Successor { path, build: ours.clone() });
+        match client.stop(Stop { busy_too: false, successor }).await? {
+            Stopped::Leaves | Stopped::ControlRestarts => client.disconnect().await,
+            Stopped::Stays => break,
+        }
+    }
+    Ok(client)
+}
+
+/// How often a node is asked to make way: two clients of different builds must not chase each other.
+const REPLACEMENTS: u32 = 3;
