@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod commands;
+pub mod control;
 pub mod logs;
 pub mod network;
 pub mod node;

@@ -2,8 +2,8 @@
 
 use super::{Client, ClientError, LogFollow, RunFollow};
 use crate::rpc::api::{
-    AgentView, Ask, ClientWish, Follow, Followed, ListRuns, ListStages, LogPart, NodeStatus,
-    ReadBlob, ReadLog, Reason, Retry, RunSummary, StageView, Stop, Stopped, Submit, Submitted, Why,
+    AgentView, Ask, ClientWish, Follow, Followed, ListRuns, ListStages, Listed, LogPart,
+    NodeStatus, ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
 use crate::wire::deadline::{FOLLOW, USUAL};
 use crate::wire::frame::MAX_BLOB_PART;
@@ -72,7 +72,7 @@ impl Client {
     ///
     /// # Errors
     /// When there is no such run, or the node cannot be reached.
-    pub async fn run(&self, run: RunId) -> Result<RunSummary, ClientError> {
+    pub async fn run(&self, run: RunId) -> Result<Listed, ClientError> {
         self.call(USUAL, |calls, context| async move { calls.run(context, run).await }).await
     }
 
@@ -80,7 +80,7 @@ impl Client {
     ///
     /// # Errors
     /// When the node cannot be reached.
-    pub async fn runs(&self, list: ListRuns) -> Result<Vec<RunSummary>, ClientError> {
+    pub async fn runs(&self, list: ListRuns) -> Result<Vec<Listed>, ClientError> {
         self.call(USUAL, |calls, context| {
             let list = list.clone();
             async move { calls.runs(context, list).await }

@@ -1,7 +1,7 @@
 //! Follows: long polls, one behind the other, that remember where they are.
 
 use super::{Client, ClientError};
-use crate::rpc::api::{Follow, ReadLog};
+use crate::rpc::api::{Follow, LogEnd, ReadLog};
 use crate::wire::deadline::LONG_POLL;
 use crate::wire::frame::MAX_LOG_PART;
 use otto_core::ids::{Attempt, RunId, StageId};
@@ -54,7 +54,7 @@ impl RunFollow {
 pub struct LogFollow {
     client: Client,
     read: ReadLog,
-    end: bool,
+    end: Option<LogEnd>,
 }
 
 impl LogFollow {
@@ -67,12 +67,17 @@ impl LogFollow {
     ) -> Self {
         let limit = u32::try_from(MAX_LOG_PART).unwrap_or(u32::MAX);
         let read = ReadLog { run, stage, attempt, offset, limit, wait_ms: wait_ms() };
-        Self { client, read, end: false }
+        Self { client, read, end: None }
     }
 
     /// The byte behind the last one that was answered.
     pub fn offset(&self) -> u64 {
         self.read.offset
+    }
+
+    /// How the log ends, once [`LogFollow::next`] has answered `None`.
+    pub fn end(&self) -> Option<LogEnd> {
+        self.end
     }
 
     /// The next bytes, as soon as there are any; `None` at the end of an attempt that is over. May be
@@ -81,7 +86,7 @@ impl LogFollow {
     /// # Errors
     /// When there is no such attempt, or the node cannot be reached.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
-        while !self.end {
+        while self.end.is_none() {
             let part = self.client.log_part(self.read).await?;
             self.read.offset += part.bytes.len() as u64;
             self.end = part.end;

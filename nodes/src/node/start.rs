@@ -125,9 +125,12 @@ impl LocalNode {
 #[async_trait]
 impl Connector for LocalNode {
     async fn connect(&self) -> Result<Stream, ConnectError> {
-        let connected = self.try_connect().await;
-        let connected = connected.map_err(|error| {
-            ConnectError::Final(Refused::at("connect to", &self.place.socket(), &error))
+        let connected = self.try_connect().await.map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                ConnectError::Final(Refused::at("connect to", &self.place.socket(), &error))
+            }
+            // Its queue is full, or something else that may pass.
+            _ => ConnectError::Passing(error),
         });
         match (connected?, &self.image) {
             (Some(stream), _) => Ok(stream),
@@ -159,13 +162,13 @@ pub async fn local_client(place: Place) -> Result<Client, ClientError> {
     let ours = this_build().map_err(local)?;
     let client = Client::new(Arc::new(LocalNode::new(place)), ours.clone());
     for _ in 0..REPLACEMENTS {
-        let theirs = client.connect().await?.build;
-        if !ours.is_newer_than(&theirs) {
+        let theirs = client.connect().await?;
+        if !ours.is_newer_than(&theirs.build) {
             break;
         }
         let path = image_path().map_err(local)?.to_string_lossy().into_owned();
         let successor = Some(Successor { path, build: ours.clone() });
-        match client.stop(Stop { busy_too: false, successor }).await? {
+        match client.stop(Stop { pid: theirs.pid, busy_too: false, successor }).await? {
             Stopped::Leaves | Stopped::ControlRestarts => client.disconnect().await,
             Stopped::Stays => break,
         }

@@ -1,6 +1,6 @@
 //! What keeps a node from working, for people: what happened, where, and what to do now.
 
-use crate::store::OpenError;
+use crate::store::{Fault, OpenError};
 use crate::wire::hello::{Refused, RefusedKind};
 use std::io;
 use std::path::Path;
@@ -46,6 +46,14 @@ impl From<&OpenError> for Refused {
     fn from(error: &OpenError) -> Self {
         let text = error.to_string();
         let (what, help) = text.rsplit_once("; ").unwrap_or((&text, "look at that path"));
+        Self::trouble(format!("failed to {what}"), help)
+    }
+}
+
+impl From<&Fault> for Refused {
+    fn from(fault: &Fault) -> Self {
+        let text = fault.to_string();
+        let (what, help) = text.rsplit_once("; ").unwrap_or((&text, "start the node again"));
         Self::trouble(format!("failed to {what}"), help)
     }
 }

@@ -2,13 +2,14 @@
 //! are only ever added, with defaults.
 
 use crate::wire::hello::Build;
-use otto_core::capability::Capabilities;
-use otto_core::ids::{AgentRef, Attempt, CommandId, Digest, PlanHash, RunId, StageId};
-use otto_core::lease::LeaseId;
+use otto_core::ids::{Attempt, CommandId, Digest, PlanHash, RunId, StageId};
 use otto_core::run::outcome::Outcome;
 use otto_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+
+pub use otto_actors::control::answers::{AgentView, Listed, LogEnd};
+pub use otto_core::run::summary::Summary;
 
 /// Why a call was not answered with what it asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
@@ -69,10 +70,7 @@ pub struct Retry {
     pub run: RunId,
     /// Repeats under the same key of the same project get the first run.
     pub key: String,
-    /// The stages that are repeated although they had succeeded, with all that follow them.
-    #[serde(default)]
-    pub again: Vec<StageId>,
-    /// Repeat everything.
+    /// Repeat everything; otherwise the stages that succeeded are taken over.
     #[serde(default)]
     pub everything: bool,
 }
@@ -84,35 +82,6 @@ pub struct Submitted {
     pub run: RunId,
     /// The key was used before: this is the run that it made.
     pub repeated: bool,
-}
-
-/// What lists show of a run.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct RunSummary {
-    /// Its name.
-    pub run: RunId,
-    /// The project's name.
-    pub project: String,
-    /// The pipeline's name.
-    pub pipeline: String,
-    /// Its plan.
-    pub plan: PlanHash,
-    /// Who submitted it.
-    pub by: String,
-    /// When.
-    pub submitted: Timestamp,
-    /// When it had its outcome.
-    pub settled: Option<Timestamp>,
-    /// How it ended; nothing while it goes on.
-    pub outcome: Option<Outcome>,
-    /// It owes nothing any more.
-    pub retired: bool,
-    /// Somebody wants it to end.
-    pub cancelling: bool,
-    /// The branch that its plan was made for.
-    pub branch: Option<String>,
-    /// The commit that its plan was made for.
-    pub commit: Option<String>,
 }
 
 /// Which runs to list.
@@ -225,8 +194,8 @@ pub struct LogPart {
     /// The bytes; empty at the end, or where none came in time.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
-    /// Nothing follows these bytes: the attempt is over and this is the end of its log.
-    pub end: bool,
+    /// How the log ends, where there are no bytes because none will come any more.
+    pub end: Option<LogEnd>,
 }
 
 /// A wish about a run that goes on.
@@ -272,23 +241,6 @@ pub struct Reason {
     pub text: String,
 }
 
-/// An agent as the control side sees it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct AgentView {
-    /// Which process.
-    pub agent: AgentRef,
-    /// Its name, for people.
-    pub name: String,
-    /// What it has.
-    pub capabilities: Capabilities,
-    /// How many more stages it can take.
-    pub free_slots: u32,
-    /// What it works on.
-    pub holds: Vec<LeaseId>,
-    /// When it was last heard of.
-    pub seen: Timestamp,
-}
-
 /// Asks for a part of a blob.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReadBlob {
@@ -309,6 +261,8 @@ pub struct NodeStatus {
     pub node_build: Build,
     /// The process id of the control process.
     pub pid: u32,
+    /// Where it listens.
+    pub address: String,
     /// Where its data is.
     pub data: String,
     /// Since when this control process answers.
@@ -324,6 +278,8 @@ pub struct NodeStatus {
 /// Asks a node to leave.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Stop {
+    /// The control process that is meant. Another one answers that this one has left.
+    pub pid: u32,
     /// Leave although runs are unfinished: they go on when a node starts again.
     pub busy_too: bool,
     /// Do not leave, but go on with the control process of this image where runs are unfinished.

@@ -5,10 +5,11 @@
 //! so that loses the answer and nothing else.
 
 use super::api::{
-    AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, LogPart, NodeStatus,
-    ReadBlob, ReadLog, Reason, Retry, RunSummary, StageView, Stop, Stopped, Submit, Submitted, Why,
+    AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, Listed, LogPart, NodeStatus,
+    ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
 use super::service::{AgentCalls, ClientCalls};
+use crate::control::Presence;
 use crate::network::{Principal, SharedListener, Stream};
 use crate::wire;
 use crate::wire::frame::{Frames, MAX_BLOB_PART, MAX_LOG_PART};
@@ -37,9 +38,9 @@ pub trait ClientSide: fmt::Debug + Send + Sync + 'static {
     /// See [`ClientCalls::retry`].
     async fn retry(&self, by: &Principal, retry: Retry) -> Result<Submitted, ApiError>;
     /// See [`ClientCalls::run`].
-    async fn run(&self, run: RunId) -> Result<RunSummary, ApiError>;
+    async fn run(&self, run: RunId) -> Result<Listed, ApiError>;
     /// See [`ClientCalls::runs`].
-    async fn runs(&self, list: ListRuns) -> Result<Vec<RunSummary>, ApiError>;
+    async fn runs(&self, list: ListRuns) -> Result<Vec<Listed>, ApiError>;
     /// See [`ClientCalls::stages`].
     async fn stages(&self, list: ListStages) -> Result<Vec<StageView>, ApiError>;
     /// See [`ClientCalls::follow`].
@@ -78,6 +79,8 @@ pub struct Doors {
     pub clients: SharedClientSide,
     /// What answers agents.
     pub agents: SharedControl,
+    /// Where it is counted who is there.
+    pub presence: Presence,
 }
 
 /// The most connections at a time. Whoever comes then waits in the listener's queue.
@@ -120,6 +123,7 @@ async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<()
     let guest = receive_guest(stream, &doors.hello).await?;
     match guest.hello.role {
         Role::Client => {
+            let _visit = doors.presence.enter();
             let frames = guest.welcome(&doors.hello).await?;
             let side = ClientDoor { principal, side: doors.clients };
             execute(frames, side.serve()).await;
@@ -164,10 +168,10 @@ impl ClientCalls for ClientDoor {
     async fn retry(self, _: Context, retry: Retry) -> Result<Submitted, ApiError> {
         self.side.retry(&self.principal, retry).await
     }
-    async fn run(self, _: Context, run: RunId) -> Result<RunSummary, ApiError> {
+    async fn run(self, _: Context, run: RunId) -> Result<Listed, ApiError> {
         self.side.run(run).await
     }
-    async fn runs(self, _: Context, list: ListRuns) -> Result<Vec<RunSummary>, ApiError> {
+    async fn runs(self, _: Context, list: ListRuns) -> Result<Vec<Listed>, ApiError> {
         self.side.runs(list).await
     }
     async fn stages(self, _: Context, list: ListStages) -> Result<Vec<StageView>, ApiError> {

@@ -1,8 +1,8 @@
 //! The methods of both services. Every call may be repeated; who calls is told by the connection.
 
 use super::api::{
-    AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, LogPart, NodeStatus,
-    ReadBlob, ReadLog, Reason, Retry, RunSummary, StageView, Stop, Stopped, Submit, Submitted, Why,
+    AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, Listed, LogPart, NodeStatus,
+    ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
 use otto_actors::ports::control::{Bid, BlobPart, LinkError, Order, Report, ReportAnswer};
 use otto_core::ids::{AgentRef, Digest, PlanHash, RunId};
@@ -17,9 +17,9 @@ pub trait ClientCalls {
     /// Submits a run that goes on where an earlier one ended.
     async fn retry(retry: Retry) -> Result<Submitted, ApiError>;
     /// What lists show of a run.
-    async fn run(run: RunId) -> Result<RunSummary, ApiError>;
+    async fn run(run: RunId) -> Result<Listed, ApiError>;
     /// Runs, newest first within their project.
-    async fn runs(list: ListRuns) -> Result<Vec<RunSummary>, ApiError>;
+    async fn runs(list: ListRuns) -> Result<Vec<Listed>, ApiError>;
     /// Stages of a run, as they are now.
     async fn stages(list: ListStages) -> Result<Vec<StageView>, ApiError>;
     /// Entries of a run's journal, from anywhere on; a long poll at its end.

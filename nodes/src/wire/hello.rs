@@ -35,6 +35,9 @@ pub struct Hello {
     pub build: Build,
     /// What it is.
     pub role: Role,
+    /// Its process id, for messages and to name it to itself.
+    #[serde(default)]
+    pub pid: u32,
     /// The methods that it answers; others are not called.
     #[serde(default)]
     pub methods: BTreeSet<String>,
@@ -53,6 +56,7 @@ impl Hello {
             oldest: OLDEST,
             build,
             role,
+            pid: std::process::id(),
             methods: BTreeSet::new(),
             credentials: None,
         }

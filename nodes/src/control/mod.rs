@@ -1,0 +1,148 @@
+//! The control process, assembled from ports: the same in production and in simulation.
+//!
+//! ```text
+//! listener ──▶ rpc::server ──▶ Desk (clients) ─┐
+//!                          └─▶ Control (agents)─┴─▶ ControlSide: actors ──▶ journals ──▶ store
+//! ```
+
+mod denial;
+mod desk;
+mod presence;
+#[cfg(test)]
+mod tests;
+
+pub use presence::Presence;
+
+use crate::network::SharedListener;
+use crate::replica::{Shards, ShardsConfig};
+use crate::rpc::api::Successor;
+use crate::rpc::server::{Doors, serve};
+use crate::store::{Disk, Executor, Fault};
+use crate::wire::hello::{Build, Hello, Refused, Role};
+use desk::Desk;
+use futures::future::try_join_all;
+use otto_actors::control::{ControlSide, Ports, Settings};
+use otto_actors::ports::blobs::SharedBlobs;
+use otto_actors::ports::chance::SharedChance;
+use otto_actors::ports::clock::SharedClock;
+use otto_actors::ports::logs::SharedLogs;
+use otto_actors::ports::sabotage::SharedSabotage;
+use otto_core::ids::ShardId;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Everything outside that a control process uses.
+#[expect(missing_debug_implementations, reason = "an executor says nothing of itself")]
+pub struct Platform {
+    /// Where clients and agents come in.
+    pub listener: SharedListener,
+    /// Where the store's files are.
+    pub disk: Box<dyn Disk>,
+    /// Where the store's writers run.
+    pub executor: Box<dyn Executor>,
+    /// The time of day.
+    pub clock: SharedClock,
+    /// Seeded randomness.
+    pub chance: SharedChance,
+    /// Where blobs are.
+    pub blobs: SharedBlobs,
+    /// Where logs are.
+    pub logs: SharedLogs,
+    /// Who lets actors die on purpose.
+    pub sabotage: SharedSabotage,
+}
+
+/// How a control process is to be.
+#[derive(Clone, Debug)]
+pub struct ControlConfig {
+    /// What it was built from.
+    pub build: Build,
+    /// What the process that supervises it was built from.
+    pub node_build: Build,
+    /// How to open the shards.
+    pub shards: ShardsConfig,
+    /// It leaves when idle for so long; never where there is nothing.
+    pub idle: Option<Duration>,
+    /// Where its data is, for people.
+    pub data: String,
+    /// Where it listens, for people.
+    pub address: String,
+}
+
+/// Why a control process came to its end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// Nothing was going on, or somebody asked it to: the node leaves.
+    Leave,
+    /// Somebody asked it to go on from another image.
+    Successor(Successor),
+}
+
+/// How long answers that are on their way have before the connections end.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// Runs a control process until it leaves; `ready` is called when calls are answered.
+///
+/// # Errors
+/// What keeps it from working, for people. Nothing that was acknowledged is lost.
+pub async fn run_control(
+    platform: Platform,
+    config: ControlConfig,
+    ready: impl FnOnce() + Send,
+) -> Result<Ending, Refused> {
+    let Platform { listener, disk, executor, clock, chance, blobs, logs, sabotage } = platform;
+    let opened = Shards::open(disk, executor.as_ref(), config.shards).await;
+    let shards = opened.map_err(|error| Refused::from(&error))?;
+    let ids = (0..shards.count()).map(ShardId);
+    try_join_all(ids.clone().map(|id| shards.ready(id))).await.map_err(|error| no_shard(&error))?;
+    let settings = Settings { incarnation: shards.incarnation(), ..Settings::default() };
+    let journals = ids.filter_map(|id| shards.journal(id)).collect();
+    let since = clock.now();
+    let ports = Ports { clock, journals, logs, blobs, chance, sabotage };
+    let side = ControlSide::start(settings, ports).await.map_err(|error| no_shard(&error))?;
+    let presence = Presence::default();
+    let (endings, mut ended) = mpsc::channel(1);
+    let hello = Hello::new(Role::Control, config.build.clone());
+    let desk = Desk { side: side.clone(), config: config.clone(), since, endings };
+    let doors = Doors {
+        hello,
+        clients: Arc::new(desk),
+        agents: Arc::new(side.clone()),
+        presence: presence.clone(),
+    };
+    let mut health = shards.health();
+    ready();
+    let over = async {
+        tokio::select! {
+            biased;
+            fault = health.wait_for(Option::is_some) => {
+                let fault = fault.ok().and_then(|fault| fault.clone()).unwrap_or(Fault::Closed);
+                Err(Refused::from(&fault))
+            }
+            ending = ended.recv() => {
+                tokio::time::sleep(GRACE).await;
+                Ok(ending.unwrap_or(Ending::Leave))
+            }
+            () = presence::idle(&presence, &side, config.idle) => Ok(Ending::Leave),
+        }
+    };
+    let ending = tokio::select! {
+        biased;
+        ending = over => ending,
+        () = serve(listener, doors) => Ok(Ending::Leave),
+    };
+    side.stop().await;
+    match shards.close().await {
+        Ok(()) => ending,
+        Err(fault) => ending.and(Err(Refused::from(&fault))),
+    }
+}
+
+fn no_shard(error: &dyn fmt::Display) -> Refused {
+    Refused::trouble(
+        format!("failed to start the control process: {error}"),
+        "look into the node's traces for what came before",
+    )
+}
