@@ -23,17 +23,22 @@ impl Deaths {
     /// Takes down one more death; answers the pause before the child is started again: doubled with
     /// each death, with up to a half of it left to chance.
     pub(crate) fn another(&mut self, cause: String, chance: &dyn Chance) -> Span {
-        let doublings = self.count.min(16);
+        let pause = pause(self.count, LONGEST, chance);
         self.count = self.count.saturating_add(1);
         self.cause = cause;
-        let full = (SHORTEST.0 << doublings).min(LONGEST.0);
-        Span(full - chance.below(full / 2))
+        pause
     }
 
     /// Whether starting it again has not helped for long.
     pub(crate) fn stuck(&self) -> bool {
         self.count >= STUCK
     }
+}
+
+/// The pause before something is tried once more that failed `before` times before.
+pub(crate) fn pause(before: u32, longest: Span, chance: &dyn Chance) -> Span {
+    let full = (SHORTEST.0 << before.min(16)).min(longest.0);
+    Span(full - chance.below(full / 2))
 }
 
 #[cfg(test)]

@@ -8,11 +8,13 @@
 //! consensus, sockets, files, or a decision.
 
 mod address;
+pub mod agent;
 mod alarm;
 mod backoff;
 mod bell;
 pub mod control;
 mod errand;
+mod executor;
 mod matchmaker;
 mod pipeline;
 mod plans;

@@ -1,0 +1,120 @@
+//! Shipping: brings an attempt's log from the spool to the control side, until all of it is there
+//! and durable.
+
+use crate::agent::{Outside, within};
+use crate::backoff;
+use crate::ports::control::LinkError;
+use crate::ports::logs::LogError;
+use otto_core::lease::LeaseId;
+use otto_core::time::Span;
+
+/// How many bytes travel at a time.
+const CHUNK_BYTES: usize = 192 * 1024;
+/// How long a call may take.
+const CALL: Span = Span::seconds(10);
+/// The longest pause before a call is repeated.
+const LONGEST: Span = Span::seconds(2);
+/// How often the spool may fail before the rest of a log is given up.
+const SPOOL_TRIES: u32 = 10;
+
+/// The lease is stale: nobody takes the rest of the log.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("deliver the log: {0}")]
+pub(crate) struct Stale(String);
+
+/// Ships a log; answers its length when the control side has sealed it.
+pub(super) async fn ship(outside: Outside, lease: LeaseId) -> Result<u64, Stale> {
+    Shipping { outside, lease, sent: 0, failures: 0 }.to_the_end().await
+}
+
+struct Shipping {
+    outside: Outside,
+    lease: LeaseId,
+    /// How many bytes the control side has, by its last word.
+    sent: u64,
+    /// How many calls failed since one came through.
+    failures: u32,
+}
+
+impl Shipping {
+    async fn to_the_end(mut self) -> Result<u64, Stale> {
+        loop {
+            let (length, closed) = match self.grown().await {
+                Ok(grown) => grown,
+                Err(error) => {
+                    self.again().await;
+                    if self.failures < SPOOL_TRIES {
+                        continue;
+                    }
+                    // The disk under the spool is gone. What was delivered is the log.
+                    tracing::error!(lease = %self.lease, %error, "the rest of a log is lost");
+                    (self.sent, true)
+                }
+            };
+            if self.sent < length {
+                self.send().await?;
+            } else if closed && self.seal(length).await? {
+                return Ok(length);
+            }
+        }
+    }
+
+    async fn grown(&self) -> Result<(u64, bool), LogError> {
+        self.outside.ports.spool.grown(self.lease, self.sent).await
+    }
+
+    /// Sends one piece. The answer says where to go on: behind it, or earlier where the control side
+    /// was started anew and had not kept all.
+    async fn send(&mut self) -> Result<(), Stale> {
+        let read = self.outside.ports.spool.read(self.lease, self.sent, CHUNK_BYTES).await;
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(_) => {
+                self.again().await;
+                return Ok(());
+            }
+        };
+        let control = &self.outside.ports.control;
+        let call = control.log(self.outside.settings.agent, self.lease, self.sent, bytes);
+        match within(CALL, call).await {
+            Ok(length) => {
+                self.sent = length;
+                self.failures = 0;
+            }
+            Err(LinkError::Unreachable(_)) => self.again().await,
+            Err(LinkError::Refused(cause)) => return Err(Stale(cause)),
+        }
+        Ok(())
+    }
+
+    async fn seal(&mut self, length: u64) -> Result<bool, Stale> {
+        let control = &self.outside.ports.control;
+        let call = control.seal(self.outside.settings.agent, self.lease, length);
+        match within(CALL, call).await {
+            Ok(true) => Ok(true),
+            Ok(false) => {
+                // It has less than it said before: an empty piece asks how much.
+                self.again().await;
+                let control = &self.outside.ports.control;
+                let agent = self.outside.settings.agent;
+                let call = control.log(agent, self.lease, length, Vec::new());
+                if let Ok(there) = within(CALL, call).await {
+                    self.sent = there;
+                }
+                Ok(false)
+            }
+            Err(LinkError::Unreachable(_)) => {
+                self.again().await;
+                Ok(false)
+            }
+            Err(LinkError::Refused(cause)) => Err(Stale(cause)),
+        }
+    }
+
+    async fn again(&mut self) {
+        let chance = self.outside.ports.chance.as_ref();
+        let pause = backoff::pause(self.failures, LONGEST, chance);
+        self.failures = self.failures.saturating_add(1);
+        tokio::time::sleep(pause.to_duration()).await;
+    }
+}
