@@ -25,23 +25,31 @@ use otto_actors::control::{ControlSide, Ports, Settings};
 use otto_actors::ports::blobs::SharedBlobs;
 use otto_actors::ports::chance::SharedChance;
 use otto_actors::ports::clock::SharedClock;
+use otto_actors::ports::journal::SharedJournal;
 use otto_actors::ports::logs::SharedLogs;
 use otto_actors::ports::sabotage::SharedSabotage;
 use otto_core::ids::ShardId;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Everything outside that a control process uses.
 #[expect(missing_debug_implementations, reason = "an executor says nothing of itself")]
 pub struct Platform {
-    /// Where clients and agents come in.
-    pub listener: SharedListener,
     /// Where the store's files are.
     pub disk: Box<dyn Disk>,
     /// Where the store's writers run.
     pub executor: Box<dyn Executor>,
+    /// Everything else.
+    pub outside: Outside,
+}
+
+/// Everything outside that a control process uses beside its store.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// Where clients and agents come in.
+    pub listener: SharedListener,
     /// The time of day.
     pub clock: SharedClock,
     /// Seeded randomness.
@@ -92,32 +100,62 @@ pub async fn run_control(
     config: ControlConfig,
     ready: impl FnOnce() + Send,
 ) -> Result<Ending, Refused> {
-    let Platform { listener, disk, executor, clock, chance, blobs, logs, sabotage } = platform;
+    let Platform { disk, executor, outside } = platform;
     let opened = Shards::open(disk, executor.as_ref(), config.shards).await;
     let shards = opened.map_err(|error| Refused::from(&error))?;
     let ids = (0..shards.count()).map(ShardId);
     try_join_all(ids.clone().map(|id| shards.ready(id))).await.map_err(|error| no_shard(&error))?;
-    let settings = Settings { incarnation: shards.incarnation(), ..Settings::default() };
     let journals = ids.filter_map(|id| shards.journal(id)).collect();
+    let store = OpenStore { journals, incarnation: shards.incarnation(), health: shards.health() };
+    let ending = attend(store, outside, config, ready).await;
+    match shards.close().await {
+        Ok(()) => ending,
+        Err(fault) => ending.and(Err(Refused::from(&fault))),
+    }
+}
+
+/// A store whose shards are ready, as the control process needs it.
+#[derive(Debug)]
+pub struct OpenStore {
+    /// The journals of all shards, in the order of their numbers.
+    pub journals: Vec<SharedJournal>,
+    /// The cluster's incarnation.
+    pub incarnation: u32,
+    /// What makes the store unusable, as soon as something does.
+    pub health: watch::Receiver<Option<Fault>>,
+}
+
+/// Runs the actors of an open store and answers calls, until there is a reason to leave.
+///
+/// # Errors
+/// What keeps it from working, for people.
+pub async fn attend(
+    mut store: OpenStore,
+    outside: Outside,
+    config: ControlConfig,
+    ready: impl FnOnce() + Send,
+) -> Result<Ending, Refused> {
+    let Outside { listener, clock, chance, blobs, logs, sabotage } = outside;
+    let settings = Settings { incarnation: store.incarnation, ..Settings::default() };
     let since = clock.now();
-    let ports = Ports { clock, journals, logs, blobs, chance, sabotage };
+    let ports = Ports { clock, journals: store.journals, logs, blobs, chance, sabotage };
     let side = ControlSide::start(settings, ports).await.map_err(|error| no_shard(&error))?;
     let presence = Presence::default();
     let (endings, mut ended) = mpsc::channel(1);
     let hello = Hello::new(Role::Control, config.build.clone());
-    let desk = Desk { side: side.clone(), config: config.clone(), since, endings };
+    let idle = config.idle;
+    let desk = Desk { side: side.clone(), config, since, endings };
     let doors = Doors {
         hello,
         clients: Arc::new(desk),
         agents: Arc::new(side.clone()),
         presence: presence.clone(),
     };
-    let mut health = shards.health();
     ready();
     let over = async {
         tokio::select! {
             biased;
-            fault = health.wait_for(Option::is_some) => {
+            fault = store.health.wait_for(Option::is_some) => {
                 let fault = fault.ok().and_then(|fault| fault.clone()).unwrap_or(Fault::Closed);
                 Err(Refused::from(&fault))
             }
@@ -125,7 +163,7 @@ pub async fn run_control(
                 tokio::time::sleep(GRACE).await;
                 Ok(ending.unwrap_or(Ending::Leave))
             }
-            () = presence::idle(&presence, &side, config.idle) => Ok(Ending::Leave),
+            () = presence::idle(&presence, &side, idle) => Ok(Ending::Leave),
         }
     };
     let ending = tokio::select! {
@@ -134,10 +172,7 @@ pub async fn run_control(
         () = serve(listener, doors) => Ok(Ending::Leave),
     };
     side.stop().await;
-    match shards.close().await {
-        Ok(()) => ending,
-        Err(fault) => ending.and(Err(Refused::from(&fault))),
-    }
+    ending
 }
 
 fn no_shard(error: &dyn fmt::Display) -> Refused {
