@@ -1,6 +1,12 @@
 //! Proof of the heart.
 
 mod constructs;
+mod explore;
+mod moves;
 mod plans;
+mod planted;
+mod referee;
+mod reference;
 mod story;
+mod verdict;
 pub(super) mod work;
