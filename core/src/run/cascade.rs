@@ -1,8 +1,8 @@
 //! Consequences: what follows from a fact, until nothing does.
 //!
-//! A work list, not recursion, and only what changed is looked at. Two sorts of work are on it: a
-//! stage's turn came, or a stage settled. Stopping what is inside a stage is done at once, before
-//! anything else follows, so that nothing new starts in between.
+//! Two work lists, not recursion, and only what changed is looked at: stages that settled, and stages
+//! whose turn came. All that follows from ends is found before anything begins, so that nothing
+//! starts beside a failure. Stopping what is inside a stage is done at once.
 
 use super::Run;
 use super::event::Event;
@@ -23,12 +23,8 @@ pub(super) struct Draft {
     pub(super) run: Run,
     pub(super) events: Vec<Event>,
     pub(super) now: Timestamp,
-    todo: VecDeque<Todo>,
-}
-
-enum Todo {
-    Turn(StageId),
-    Settled(StageId),
+    settled: VecDeque<StageId>,
+    turns: VecDeque<StageId>,
 }
 
 /// Who ends what is inside a stage.
@@ -47,7 +43,8 @@ impl Draft {
             events: Vec::new(),
             // Time does not go backwards in a journal, whatever a new leader's clock says.
             now: now.max(run.last_at),
-            todo: VecDeque::new(),
+            settled: VecDeque::new(),
+            turns: VecDeque::new(),
         }
     }
 
@@ -56,23 +53,26 @@ impl Draft {
         self.events.push(event);
     }
 
-    /// Puts a stage's turn on the list.
+    /// Notes that a stage's turn has come.
     pub(super) fn turn(&mut self, stage: StageId) {
-        self.todo.push_back(Todo::Turn(stage));
+        self.turns.push_back(stage);
     }
 
     /// Gives a stage its outcome.
     pub(super) fn settle(&mut self, stage: StageId, outcome: Outcome, cause: String) {
         self.push(Event::StageSettled { stage, outcome, cause, at: self.now });
-        self.todo.push_back(Todo::Settled(stage));
+        self.settled.push_back(stage);
     }
 
     /// Goes on until nothing follows any more.
     pub(super) fn follow(&mut self) {
-        while let Some(todo) = self.todo.pop_front() {
-            match todo {
-                Todo::Turn(stage) => self.take_turn(stage),
-                Todo::Settled(stage) => self.after_settled(stage),
+        loop {
+            if let Some(stage) = self.settled.pop_front() {
+                self.after_settled(stage);
+            } else if let Some(stage) = self.turns.pop_front() {
+                self.take_turn(stage);
+            } else {
+                break;
             }
         }
         let run = &self.run;
@@ -169,7 +169,7 @@ impl Draft {
             self.push(Event::StageSkipped { stage, cause, at: self.now });
             inside.extend(children(stage));
         }
-        self.todo.push_back(Todo::Settled(id));
+        self.settled.push_back(id);
     }
 
     /// What follows from a stage's outcome for those beside and around it.

@@ -5,6 +5,7 @@ mod explore;
 mod moves;
 mod plans;
 mod planted;
+mod random;
 mod referee;
 mod reference;
 mod story;

@@ -92,6 +92,11 @@ pub(crate) fn verdict_is(stage: u32, wanted: &str) -> Condition {
 }
 
 impl Node {
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
     pub(crate) fn needs(mut self, names: &[&str]) -> Self {
         self.needs = names.iter().map(|name| (*name).to_owned()).collect();
         self
@@ -183,8 +188,28 @@ pub(crate) fn plan(root: Node) -> Arc<Plan> {
         let id = add(&mut plan, &node, parent);
         todo.extend(node.inside.into_iter().rev().map(|inside| (inside, Some(id))));
     }
+    within(&mut plan);
     plan.check().expect("test plans hold together");
     Arc::new(plan)
+}
+
+/// Makes conditions of random plans name stages that there are.
+fn within(plan: &mut Plan) {
+    let stages = u32::try_from(plan.stages.len()).expect("few stages");
+    for stage in &mut plan.stages {
+        let gates = stage.gates.enter.iter_mut().chain(&mut stage.gates.exit);
+        let bare = gates.filter_map(|gate| match gate {
+            Gate::Condition(condition) => Some(condition),
+            Gate::Wait(_) => None,
+        });
+        for condition in stage.when.iter_mut().chain(bare) {
+            if let Decided::Run(Expression::Compare { left, .. }) = &mut condition.decided
+                && let Expression::Output { stage, .. } = left.as_mut()
+            {
+                stage.0 %= stages;
+            }
+        }
+    }
 }
 
 fn add(plan: &mut Plan, node: &Node, parent: Option<StageId>) -> StageId {

@@ -423,10 +423,13 @@ impl Referee {
                     None => Duty::Attend { stage, attempt, epoch, agent },
                     Some(reason) => Duty::End { stage, attempt, epoch, agent, reason },
                 });
-                let limit = planned.timeout.filter(|_| ending.is_none());
-                limit.into_iter().for_each(|limit| ring(since.after(limit)));
+                if let Some(limit) = planned.timeout.filter(|_| ending.is_none()) {
+                    ring(since.after(limit));
+                }
             }
-            seen.paused.into_iter().for_each(|(_, due)| ring(due));
+            if let Some((_, due)) = seen.paused {
+                ring(due);
+            }
             let is_around = !planned.work.children().is_empty();
             if let (Some(at), None, Some(limit)) = (seen.opened_at, &seen.ended, planned.timeout)
                 && is_around

@@ -82,7 +82,7 @@ impl Watched {
         if let Some((stage, seen)) = differs {
             return Err(format!("stage {stage} ended as {:?}", seen.ended));
         }
-        if !run.owed().is_empty() == run.retired_at().is_some()
+        if run.owed().is_empty() != run.retired_at().is_some()
             || run.owed().is_empty() != run.wake().is_none()
         {
             return Err("it waits for nothing, or goes on for ever".to_owned());
