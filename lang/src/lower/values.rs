@@ -1,0 +1,608 @@
+//! Expressions: what the plan knows becomes a value, what only the run knows stays an expression.
+
+use super::names::ended_before;
+use super::{Lowering, Scope};
+use crate::diagnostic::{Diagnostic, Id, nearest};
+use crate::tree::{Expression, Kind, Piece, Place};
+use otto_core::capability::parse_size;
+use otto_core::gate;
+use otto_core::time::Span;
+use otto_core::value::{Decimal, Value, ValueType};
+
+/// How long a text may become when values are put into it, in bytes.
+const MAX_TEXT: usize = 64 << 10;
+
+/// What is known of an expression.
+#[derive(Clone, Debug)]
+pub(super) enum Known {
+    /// Its value.
+    Plan(Value),
+    /// Its type, and how the run computes it.
+    Run(gate::Expression, ValueType),
+}
+
+impl Known {
+    fn type_name(&self) -> String {
+        match self {
+            Self::Plan(value) => value.type_name().to_owned(),
+            Self::Run(_, value_type) => plain_type(value_type).to_owned(),
+        }
+    }
+}
+
+/// The type's name as values know it: an enumeration's words are text.
+fn plain_type(value_type: &ValueType) -> &'static str {
+    match value_type {
+        ValueType::Number => "number",
+        ValueType::Boolean => "boolean",
+        ValueType::List(_) => "list",
+        ValueType::Text
+        | ValueType::Script
+        | ValueType::Enumeration(_)
+        | ValueType::Environment(_)
+        | ValueType::Duration
+        | ValueType::Size
+        | ValueType::Path => "text",
+    }
+}
+
+impl Lowering<'_> {
+    /// The value of an expression at a place that expects a type; `None` where it was refused.
+    pub(super) fn value(
+        &mut self,
+        expression: &Expression,
+        expected: &ValueType,
+        scope: &Scope,
+    ) -> Option<Value> {
+        let place = expression.place;
+        match (&expression.kind, expected) {
+            (Kind::Unit(text), _) => self.unquoted(text, place),
+            (Kind::List(items), ValueType::List(item)) => {
+                let values: Vec<_> =
+                    items.iter().map(|each| self.value(each, item, scope)).collect();
+                values.into_iter().collect::<Option<Vec<_>>>().map(Value::List)
+            }
+            (_, ValueType::List(item)) => match self.known(expression, scope)? {
+                Known::Plan(list @ Value::List(_)) => self.fitting(list, expected, place),
+                _ => self.value(expression, item, scope).map(|value| Value::List(vec![value])),
+            },
+            (Kind::Path(words), ValueType::Enumeration(_) | ValueType::Environment(_))
+                if words.len() == 1 && !scope.values.contains_key(&words[0]) =>
+            {
+                self.fitting(Value::Text(words[0].clone()), expected, place)
+            }
+            (Kind::Template(_) | Kind::Path(_) | Kind::Function { .. }, ValueType::Script) => {
+                self.tell(value_in_script(place));
+                None
+            }
+            _ => match self.known(expression, scope)? {
+                Known::Plan(value) => self.fitting(value, expected, place),
+                Known::Run(..) => {
+                    let message =
+                        "this is known only when the run is there, too late for this place";
+                    let problem = Diagnostic::error(Id::TooEarly, place, message)
+                        .help("what steps captured can decide a `when` or a gate");
+                    self.tell(problem);
+                    None
+                }
+            },
+        }
+    }
+
+    /// A text of the plan.
+    pub(super) fn text(&mut self, expression: &Expression, scope: &Scope) -> Option<String> {
+        match self.value(expression, &ValueType::Text, scope)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A list of texts of the plan.
+    pub(super) fn texts(&mut self, expression: &Expression, scope: &Scope) -> Option<Vec<String>> {
+        let expected = ValueType::List(ValueType::Text.into());
+        let Value::List(values) = self.value(expression, &expected, scope)? else { return None };
+        Some(values.iter().map(Value::to_string).collect())
+    }
+
+    /// True or false.
+    pub(super) fn boolean(&mut self, expression: &Expression, scope: &Scope) -> Option<bool> {
+        match self.value(expression, &ValueType::Boolean, scope)? {
+            Value::Boolean(truth) => Some(truth),
+            _ => None,
+        }
+    }
+
+    /// A whole number.
+    pub(super) fn count(&mut self, expression: &Expression, scope: &Scope) -> Option<u64> {
+        let Value::Number(number) = self.value(expression, &ValueType::Number, scope)? else {
+            return None;
+        };
+        let count = number.as_count().filter(|count| *count > 0);
+        if count.is_none() {
+            self.error(Id::WrongType, expression.place, "a whole number above zero stands here");
+        }
+        count
+    }
+
+    /// A length of time.
+    pub(super) fn duration(&mut self, expression: &Expression, scope: &Scope) -> Option<Span> {
+        match self.value(expression, &ValueType::Duration, scope)? {
+            Value::Text(text) => Span::parse(&text).ok(),
+            _ => None,
+        }
+    }
+
+    fn unquoted<T>(&mut self, text: &str, place: Place) -> Option<T> {
+        let message = format!("{text} is no number");
+        let problem = Diagnostic::error(Id::UnquotedUnit, place, message)
+            .help(format!("durations, sizes and versions stand in quotes: write '{text}'"));
+        self.tell(problem);
+        None
+    }
+
+    /// The value, if it is of the type that its place expects.
+    pub(super) fn fitting(
+        &mut self,
+        value: Value,
+        expected: &ValueType,
+        place: Place,
+    ) -> Option<Value> {
+        let environments: Vec<String> = self.environments.keys().cloned().collect();
+        match misfit(&value, expected, &environments) {
+            None => Some(value),
+            Some((id, message, help)) => {
+                let mut problem = Diagnostic::error(id, place, message);
+                problem.help.extend(help);
+                self.tell(problem);
+                None
+            }
+        }
+    }
+
+    /// What is known of an expression, whatever its type.
+    pub(super) fn known(&mut self, expression: &Expression, scope: &Scope) -> Option<Known> {
+        let place = expression.place;
+        let value = match &expression.kind {
+            Kind::Text(text) => Value::Text(text.clone()),
+            Kind::Template(pieces) => Value::Text(self.template(pieces, place, scope)?),
+            Kind::Number(text) => Value::Number(self.number(text, place)?),
+            Kind::Unit(text) => return self.unquoted(text, place),
+            Kind::Boolean(truth) => Value::Boolean(*truth),
+            Kind::List(items) => Value::List(self.list(items, scope)?),
+            Kind::Path(words) => self.look_up(words, place, scope)?,
+            Kind::Function { name, arguments, fields } => {
+                return self.function(name, arguments, fields, place, scope);
+            }
+            Kind::Compare(..) | Kind::Not(_) | Kind::And(_) | Kind::Or(_) => {
+                return self.decide(expression, scope).map(|decision| decision.known);
+            }
+        };
+        Some(Known::Plan(value))
+    }
+
+    fn number(&mut self, text: &str, place: Place) -> Option<Decimal> {
+        let number = Decimal::parse(text);
+        if number.is_none() {
+            let message =
+                "this number has too many digits: at most twelve, and six behind the point";
+            self.error(Id::BadText, place, message);
+        }
+        number
+    }
+
+    fn list(&mut self, items: &[Expression], scope: &Scope) -> Option<Vec<Value>> {
+        let mut values = Vec::with_capacity(items.len());
+        for item in items {
+            match self.known(item, scope)? {
+                Known::Plan(Value::List(_)) => {
+                    self.error(Id::WrongType, item.place, "a list holds no further lists");
+                    return None;
+                }
+                Known::Plan(value) => values.push(value),
+                Known::Run(..) => {
+                    self.error(Id::TooEarly, item.place, "a list holds only what the plan knows");
+                    return None;
+                }
+            }
+        }
+        Some(values)
+    }
+
+    fn template(&mut self, pieces: &[Piece], place: Place, scope: &Scope) -> Option<String> {
+        let mut text = String::new();
+        let mut complete = true;
+        for piece in pieces {
+            match piece {
+                Piece::Text(plain) => text.push_str(plain),
+                Piece::Value(value) => match self.inserted(value, scope) {
+                    Some(inserted) => text.push_str(&inserted),
+                    None => complete = false,
+                },
+            }
+        }
+        if text.len() > MAX_TEXT {
+            let message = format!("this text becomes longer than {} KiB", MAX_TEXT >> 10);
+            self.error(Id::TooLong, place, message);
+            return None;
+        }
+        complete.then_some(text)
+    }
+
+    fn inserted(&mut self, value: &Expression, scope: &Scope) -> Option<String> {
+        match self.known(value, scope)? {
+            Known::Plan(Value::Absent) => {
+                let message = format!("`{value}` has no value here");
+                let problem = Diagnostic::error(Id::AbsentInText, value.place, message).help(
+                    format!("compare it in a `when` first: an absent {value} equals nothing"),
+                );
+                self.tell(problem);
+                None
+            }
+            Known::Plan(Value::List(_)) => {
+                self.error(Id::WrongType, value.place, "a list cannot stand inside a text");
+                None
+            }
+            Known::Plan(known) => Some(known.to_string()),
+            Known::Run(..) => {
+                let message = "this is known only when the run is there, and texts are made before";
+                self.error(Id::TooEarly, value.place, message);
+                None
+            }
+        }
+    }
+
+    /// A value of the plan, by its path.
+    fn look_up(&mut self, words: &[String], place: Place, scope: &Scope) -> Option<Value> {
+        let revision = &self.surroundings.revision;
+        let text = |text: &Option<String>| text.clone().map_or(Value::Absent, Value::Text);
+        let path: Vec<&str> = words.iter().map(String::as_str).collect();
+        let short = |commit: &Option<String>| {
+            text(&commit.as_ref().map(|commit| commit.chars().take(7).collect()))
+        };
+        match path.as_slice() {
+            [word] if scope.values.contains_key(*word) => scope.values.get(*word).cloned(),
+            ["branch"] => Some(text(&revision.branch)),
+            ["tag"] => Some(text(&revision.tag)),
+            ["commit"] => Some(text(&revision.commit)),
+            ["commit", "short"] => Some(short(&revision.commit)),
+            ["params" | "parameters" | "vars", name] => {
+                let known = self.plan.parameters.get(*name).cloned();
+                known.or_else(|| {
+                    self.no_such("parameter", name, place, |it| {
+                        it.plan.parameters.keys().cloned().collect()
+                    })
+                })
+            }
+            ["settings", name] => {
+                let settings = self.settings_in(scope);
+                let known = settings.get(*name).cloned().map(Value::Text);
+                known.or_else(|| {
+                    self.no_such("setting", name, place, |_| settings.keys().cloned().collect())
+                })
+            }
+            ["trigger", ..] => {
+                self.not_there_yet(place, "`trigger`, the value that says what started a run");
+                None
+            }
+            _ => self.unknown_value(words, place, scope),
+        }
+    }
+
+    fn no_such(
+        &mut self,
+        what: &str,
+        name: &str,
+        place: Place,
+        known: impl Fn(&Self) -> Vec<String>,
+    ) -> Option<Value> {
+        let known = known(self);
+        let message = format!("there is no {what} `{name}` here");
+        let problem = Diagnostic::error(Id::UnknownValue, place, message);
+        self.tell(match nearest(name, known.iter().map(String::as_str)) {
+            Some(near) => problem.help(format!("did you mean `{near}`?")),
+            None => problem,
+        });
+        None
+    }
+
+    fn unknown_value(&mut self, words: &[String], place: Place, scope: &Scope) -> Option<Value> {
+        let written = words.join(".");
+        let mut known: Vec<String> =
+            ["branch", "tag", "commit", "commit.short"].map(str::to_owned).into();
+        known.extend(self.plan.parameters.keys().map(|name| format!("params.{name}")));
+        known.extend(scope.values.keys().cloned());
+        let message = format!("`{written}` is no value that the plan knows");
+        let problem = Diagnostic::error(Id::UnknownValue, place, message);
+        let meant = nearest(&written, known.iter().map(String::as_str));
+        let parameter = self.plan.parameters.contains_key(&written);
+        self.tell(match meant {
+            _ if parameter => problem.help(format!("write `params.{written}`")),
+            Some(near) => problem.help(format!("did you mean `{near}`?")),
+            None => problem.help(format!(
+                "for text write '{written}', for the shell's variables use '…'; values are: {}",
+                known.join(", ")
+            )),
+        });
+        None
+    }
+
+    fn function(
+        &mut self,
+        name: &str,
+        arguments: &[Expression],
+        fields: &[String],
+        place: Place,
+        scope: &Scope,
+    ) -> Option<Known> {
+        match (name, fields) {
+            ("output", [field]) => return self.output(arguments, field, place, scope),
+            ("answer", [_]) => {
+                self.not_there_yet(place, "`answer(…)`, what somebody answered at a gate");
+                return None;
+            }
+            ("output" | "answer", _) => {
+                let message = format!("`{name}(…)` stands with one field: {name}('Name').field");
+                self.error(Id::UnknownFunction, place, message);
+                return None;
+            }
+            (_, [field, ..]) => {
+                let message = format!("what `{name}(…)` gives has no field `{field}`");
+                self.error(Id::UnknownFunction, place, message);
+                return None;
+            }
+            (_, []) => {}
+        }
+        let value = match name {
+            "concat" => self.concat(arguments, place, scope),
+            "files" => self.files(arguments, place, scope),
+            "changed" => self.changed(arguments, place, scope),
+            _ => self.unknown_function(name, place),
+        };
+        value.map(Known::Plan)
+    }
+
+    fn unknown_function(&mut self, name: &str, place: Place) -> Option<Value> {
+        const FUNCTIONS: [&str; 5] = ["files", "changed", "concat", "output", "answer"];
+        const WAITS: [&str; 6] = ["approval", "callback", "poll", "input", "webhook", "confirm"];
+        let message = format!("there is no function `{name}`");
+        let problem = Diagnostic::error(Id::UnknownFunction, place, message);
+        let help = match nearest(name, FUNCTIONS) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if WAITS.contains(&name) => format!("a wait has no parentheses: {name} '…'"),
+            None => format!("functions are: {}", FUNCTIONS.join(", ")),
+        };
+        self.tell(problem.help(help));
+        None
+    }
+
+    fn concat(&mut self, parts: &[Expression], place: Place, scope: &Scope) -> Option<Value> {
+        let pieces: Vec<Piece> = parts.iter().cloned().map(Piece::Value).collect();
+        self.template(&pieces, place, scope).map(Value::Text)
+    }
+
+    fn patterns(
+        &mut self,
+        arguments: &[Expression],
+        place: Place,
+        scope: &Scope,
+    ) -> Option<Vec<String>> {
+        if arguments.is_empty() {
+            self.error(Id::UnknownFunction, place, "a path or a pattern is missing");
+            return None;
+        }
+        let mut patterns = Vec::new();
+        for argument in arguments {
+            for pattern in self.texts(argument, scope)? {
+                patterns.push(pattern);
+            }
+        }
+        Some(patterns)
+    }
+
+    fn files(&mut self, arguments: &[Expression], place: Place, scope: &Scope) -> Option<Value> {
+        let patterns = self.patterns(arguments, place, scope)?;
+        match self.surroundings.repository.files(&patterns) {
+            Ok(digest) => Some(Value::Text(digest)),
+            Err(cause) => {
+                self.error(Id::BadText, place, format!("failed to read these files: {cause}"));
+                None
+            }
+        }
+    }
+
+    fn changed(&mut self, arguments: &[Expression], place: Place, scope: &Scope) -> Option<Value> {
+        let patterns = self.patterns(arguments, place, scope)?;
+        let Some(paths) = self.surroundings.repository.changed() else {
+            let problem = Diagnostic::warning(
+                Id::UnknownChanges,
+                place,
+                "nobody can tell what changed here, so everything counts as changed",
+            );
+            self.tell(problem);
+            return Some(Value::Boolean(true));
+        };
+        let hit = paths.iter().any(|path| patterns.iter().any(|glob| gate::matches(glob, path)));
+        Some(Value::Boolean(hit))
+    }
+
+    /// What an earlier stage captured.
+    fn output(
+        &mut self,
+        arguments: &[Expression],
+        field: &str,
+        place: Place,
+        scope: &Scope,
+    ) -> Option<Known> {
+        let [name] = arguments else {
+            self.error(Id::UnknownFunction, place, "`output(…)` takes the name of one stage");
+            return None;
+        };
+        let stage = self.earlier_stage(name, scope, true)?;
+        let outputs = &self.plan.stages[stage.index()].outputs;
+        if let Some(value_type) = outputs.get(field) {
+            let expression = gate::Expression::Output { stage, field: field.to_owned() };
+            return Some(Known::Run(expression, value_type.clone()));
+        }
+        let path = self.plan.stages[stage.index()].path.clone();
+        let message = format!("the stage '{path}' declares no output `{field}`");
+        let problem = Diagnostic::error(Id::UnknownOutput, place, message);
+        let near = nearest(field, outputs.keys().map(String::as_str)).map(str::to_owned);
+        self.tell(match near {
+            Some(near) => problem.help(format!("did you mean `{near}`?")),
+            None => {
+                problem.help(format!("write `outputs {{ {field} {{ type = string }} }}` there"))
+            }
+        });
+        None
+    }
+
+    /// The stage that a name means, which must be earlier: written before, and, where what it
+    /// captured matters, surely ended.
+    pub(super) fn earlier_stage(
+        &mut self,
+        name: &Expression,
+        scope: &Scope,
+        ended: bool,
+    ) -> Option<otto_core::ids::StageId> {
+        let written = self.name_of(name, scope)?;
+        let found = self.names.find(&self.plan.stages, scope.stage, &written);
+        let ends = |found: &otto_core::ids::StageId| {
+            !ended || ended_before(&self.plan.stages, *found, scope.stage)
+        };
+        if let Some(found) = found.filter(ends) {
+            return Some(found);
+        }
+        if found.is_some() || self.written.contains(&written) {
+            let message =
+                format!("the stage '{written}' has not surely ended when this is decided");
+            let later = format!("the stage '{written}' is not earlier than this");
+            let message = if found.is_some() { message } else { later };
+            let problem = Diagnostic::error(Id::NotEarlier, name.place, message);
+            self.tell(match found {
+                Some(_) => {
+                    problem.help(format!("write `needs = ['{written}']`, or move it behind"))
+                }
+                None => problem.help("only stages that are written before can be named"),
+            });
+            return None;
+        }
+        let message = format!("there is no stage '{written}'");
+        let problem = Diagnostic::error(Id::UnknownStage, name.place, message);
+        let near = nearest(&written, self.written.iter().map(String::as_str)).map(str::to_owned);
+        self.tell(match near {
+            Some(near) => problem.help(format!("did you mean '{near}'?")),
+            None => problem,
+        });
+        None
+    }
+}
+
+pub(super) fn value_in_script(place: Place) -> Diagnostic {
+    Diagnostic::error(Id::ValueInScript, place, "values never enter the text of a script")
+        .help("write the script in '…', and give the value by a setting: settings { NAME = … }")
+}
+
+/// Why a value does not fit a type: the rule, the message, and help.
+pub(super) fn misfit(
+    value: &Value,
+    expected: &ValueType,
+    environments: &[String],
+) -> Option<(Id, String, Option<String>)> {
+    let wrong = |help: Option<String>| {
+        let message = format!("{expected} is expected here, and this is {}", shown(value));
+        Some((Id::WrongType, message, help))
+    };
+    match (expected, value) {
+        (ValueType::List(item), Value::List(values)) => {
+            values.iter().find_map(|value| misfit(value, item, environments))
+        }
+        (ValueType::Text | ValueType::Script, Value::Text(_))
+        | (ValueType::Number, Value::Number(_))
+        | (ValueType::Boolean, Value::Boolean(_)) => None,
+        (ValueType::Number, Value::Text(text)) if Decimal::parse(text).is_some() => {
+            wrong(Some(format!("write {text} without quotes")))
+        }
+        (ValueType::Boolean, Value::Text(text)) if text == "true" || text == "false" => {
+            wrong(Some(format!("write {text} without quotes")))
+        }
+        (ValueType::Text, Value::Number(_) | Value::Boolean(_)) => {
+            wrong(Some(format!("write '{value}'")))
+        }
+        (ValueType::Enumeration(words), Value::Text(text)) => {
+            not_one_of(text, words, "one of these words")
+        }
+        (ValueType::Environment(names), Value::Text(text)) => {
+            let known = if names.is_empty() { environments } else { names };
+            not_one_of(text, known, "an environment")
+        }
+        (ValueType::Duration, Value::Text(text)) => {
+            Span::parse(text).err().map(|message| (Id::BadText, message, None))
+        }
+        (ValueType::Size, Value::Text(text)) => {
+            parse_size(text).err().map(|message| (Id::BadText, message, None))
+        }
+        (ValueType::Path, Value::Text(text)) if leaves(text) => {
+            let message = format!("the path '{text}' leaves the workspace");
+            Some((Id::OutsideWorkspace, message, Some("paths start in the workspace".to_owned())))
+        }
+        (ValueType::Path, Value::Text(_)) => None,
+        (ValueType::Duration, _) => wrong(Some("write one such as '90s' or '20m'".to_owned())),
+        (ValueType::Size, _) => wrong(Some("write one such as '512M' or '2G'".to_owned())),
+        (
+            ValueType::Text
+            | ValueType::Script
+            | ValueType::Number
+            | ValueType::Boolean
+            | ValueType::Enumeration(_)
+            | ValueType::Environment(_)
+            | ValueType::Path
+            | ValueType::List(_),
+            _,
+        ) => wrong(None),
+    }
+}
+
+fn not_one_of(text: &str, known: &[String], what: &str) -> Option<(Id, String, Option<String>)> {
+    if known.iter().any(|word| word == text) {
+        return None;
+    }
+    let help = match nearest(text, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "none is declared: write `environments { … }`".to_owned(),
+        None => format!("possible are: {}", known.join(", ")),
+    };
+    Some((Id::NotOneOf, format!("`{text}` is not {what}"), Some(help)))
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("the text '{text}'"),
+        Value::Number(number) => format!("the number {number}"),
+        Value::Boolean(truth) => format!("{truth}"),
+        Value::List(_) => "a list".to_owned(),
+        Value::Absent => "absent".to_owned(),
+    }
+}
+
+/// Whether a path leaves the folder that it starts in.
+pub(super) fn leaves(path: &str) -> bool {
+    let mut depth = 0_i64;
+    for part in path.split('/') {
+        depth += match part {
+            "" | "." => 0,
+            ".." => -1,
+            _ => 1,
+        };
+        if depth < 0 {
+            return true;
+        }
+    }
+    path.starts_with(['/', '~']) || path.contains('\0')
+}
+
+impl Known {
+    /// The type's name, for messages.
+    pub(super) fn said_type(&self) -> String {
+        self.type_name()
+    }
+}

@@ -1,0 +1,157 @@
+//! Reading a text: into a tree where the grammar allows it, and into problems where it does not.
+
+use crate::build::{Builder, Same};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::scan::{Comment, scan};
+use crate::tree::{Place, Shape, Statement};
+use crate::{Source, tolerant};
+use pest::Parser;
+use std::collections::BTreeSet;
+
+/// The parser that pest makes of the grammar.
+#[derive(pest_derive::Parser)]
+#[grammar = "grammar.pest"]
+pub(crate) struct Reader;
+
+/// What became of a text.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The text.
+    pub source: Source,
+    /// Its tree: of the text as it stands, or, where that is against the grammar, of what a
+    /// tolerant reading made of it. The latter is checked for further errors and never planned.
+    pub statements: Vec<Statement>,
+    /// The comments, in written order.
+    pub comments: Vec<Comment>,
+    /// What is against the grammar, and warnings.
+    pub problems: Vec<Diagnostic>,
+    /// Where the starts of the lines are that a tolerant reading repaired.
+    repaired: BTreeSet<usize>,
+    /// It was read tolerantly and gave nothing to check.
+    pub(crate) hopeless: bool,
+}
+
+impl Parsed {
+    /// Whether the text is within the grammar.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// Whether a place is on a line where the text had to be repaired: what the checks say of it
+    /// would only repeat the same mistake.
+    pub(crate) fn is_repaired(&self, place: Place) -> bool {
+        self.repaired.contains(&line_start(&self.source.text, place.start))
+    }
+}
+
+/// Reads a text, and finds everything that is against the grammar. Never panics, takes linear time.
+#[must_use]
+pub fn parse(source: &Source) -> Parsed {
+    let text = source.text.as_str();
+    let mut scan = scan(text);
+    let mut problems = std::mem::take(&mut scan.problems);
+    let broken = problems.iter().any(|problem| problem.severity == Severity::Error);
+    let mut repaired = BTreeSet::new();
+    let mut hopeless = scan.hopeless;
+    let readable = scan.readable(text);
+    let strict = if broken { None } else { Reader::parse(Rule::file, &readable).ok() };
+    let statements = if let Some(pairs) = strict {
+        let mut builder = Builder { origin: &Same, offset: 0, problems: Vec::new() };
+        let statements = builder.file(pairs);
+        problems.append(&mut builder.problems);
+        statements
+    } else {
+        let reading = tolerant::read(text, &scan);
+        let places = reading.problems.iter().filter_map(Diagnostic::place);
+        let places =
+            places.chain(reading.removed).chain(problems.iter().filter_map(Diagnostic::place));
+        repaired.extend(places.map(|place| line_start(text, place.start)));
+        problems.extend(reading.problems);
+        hopeless |= reading.statements.is_none();
+        reading.statements.unwrap_or_default()
+    };
+    problems.sort_by_key(Diagnostic::place);
+    let source = source.clone();
+    Parsed { source, statements, comments: scan.comments, problems, repaired, hopeless }
+}
+
+/// Where the line of a byte starts.
+pub(crate) fn line_start(text: &str, at: usize) -> usize {
+    let before = &text.as_bytes()[..at.min(text.len())];
+    before.iter().rposition(|byte| *byte == b'\n').map_or(0, |found| found + 1)
+}
+
+/// A step library that a file names in `use`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UseRef {
+    /// The name that the file gives to it, if any.
+    pub alias: Option<String>,
+    /// `stdlib`, a folder of the repository such as `./ci/slack`, or an address outside.
+    pub target: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl UseRef {
+    /// The folder, from the repository's root, of a library in this repository.
+    #[must_use]
+    pub fn folder(&self) -> Option<&str> {
+        self.target.strip_prefix("./")
+    }
+}
+
+/// The step libraries that a file names, so that they can be loaded before [`crate::plan`].
+#[must_use]
+pub fn uses(parsed: &Parsed) -> Vec<UseRef> {
+    let lists = parsed.statements.iter().filter_map(|statement| match &statement.shape {
+        Shape::Uses(used) => Some(used),
+        _ => None,
+    });
+    lists
+        .flatten()
+        .map(|used| UseRef {
+            alias: used.alias.as_ref().map(|alias| alias.text.clone()),
+            target: used.target.text.clone(),
+            place: used.target.place,
+        })
+        .collect()
+}
+
+/// What a file asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// The pipeline that it holds: give it to [`crate::plan`].
+    Written,
+    /// The pipeline that the repository's conventions give: `pipeline { }`, or one of them by name:
+    /// `pipeline { from 'rust' }`.
+    Inferred {
+        /// The convention's name.
+        convention: Option<String>,
+        /// Where the file says so.
+        place: Place,
+    },
+}
+
+/// Whether a file holds a pipeline or leaves it to the repository's conventions.
+#[must_use]
+pub fn request(parsed: &Parsed) -> Request {
+    let mut inner = parsed.statements.as_slice();
+    // `pipeline { stages { } }` and `plan { }` are the same as `pipeline { }`.
+    let [Statement { name, shape: Shape::Block { head: None, body }, place }] = inner else {
+        return Request::Written;
+    };
+    if name.text != "pipeline" || !parsed.is_whole() {
+        return Request::Written;
+    }
+    inner = &body.statements;
+    match inner {
+        [] => Request::Inferred { convention: None, place: *place },
+        [only] if only.name.text == "from" => {
+            crate::lower::convention_named(only).map_or(Request::Written, |name| {
+                Request::Inferred { convention: Some(name), place: only.place }
+            })
+        }
+        _ => Request::Written,
+    }
+}

@@ -1,0 +1,92 @@
+//! Every `tests/cases/<topic>/<case>.otto` gives the `.plan` or the `.errors` beside it.
+//!
+//! `BLESS=1 cargo test -p otto-lang` writes what comes out as what is expected: read the difference.
+
+use crate::readable::readable;
+use crate::surroundings::{Asked, libraries};
+use otto_core::plan::Plan;
+use otto_lang::{Source, parse, plan, render};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
+}
+
+pub(crate) fn case_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let entries = |folder: &Path| -> Vec<PathBuf> {
+        fs::read_dir(folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").path())
+            .collect()
+    };
+    for topic in entries(&folder()) {
+        files.extend(
+            entries(&topic)
+                .into_iter()
+                .filter(|file| file.extension().is_some_and(|extension| extension == "otto")),
+        );
+    }
+    files.sort();
+    files
+}
+
+/// What comes out of a text: a plan in the first place, or the drawn diagnostics in the second.
+fn outcome(name: &str, text: &str) -> (Option<Plan>, String) {
+    let source = Source { name: name.to_owned(), text: text.to_owned() };
+    let (libraries, asked) = (libraries(), Asked::read(text));
+    let surroundings = asked.surroundings(source.pipeline(), &libraries);
+    let (plan, problems) = match plan(&parse(&source), &surroundings) {
+        Ok((plan, warnings)) => (Some(plan), warnings),
+        Err(problems) => (None, problems),
+    };
+    let drawn: Vec<String> =
+        problems.iter().map(|problem| render(problem, &source, false)).collect();
+    (plan, drawn.join("\n\n"))
+}
+
+#[test]
+fn every_case_gives_what_is_expected() {
+    let bless = std::env::var_os("BLESS").is_some();
+    let mut wrong = Vec::new();
+    for file in case_files() {
+        let text = fs::read_to_string(&file).expect("a case");
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        let (plan, mut drawn) = outcome(&name, &text);
+        let (kind, other) = if plan.is_some() { ("plan", "errors") } else { ("errors", "plan") };
+        if let Some(plan) = plan {
+            plan.check().expect("a plan that holds together");
+            assert_eq!(Plan::from_bytes(&plan.to_bytes()).as_ref(), Ok(&plan), "{name}");
+            let hashed = file.parent().is_some_and(|topic| topic.ends_with("canonical"));
+            let hash = if hashed { format!("hash {}\n", plan.hash()) } else { String::new() };
+            drawn = format!("{}{hash}{drawn}", readable(&plan));
+        }
+        let drawn = format!("{}\n", drawn.trim_end());
+        let (expected, opposite) = (file.with_extension(kind), file.with_extension(other));
+        if bless {
+            fs::write(&expected, &drawn).expect("written");
+            fs::remove_file(&opposite).ok();
+        } else if fs::read_to_string(&expected).ok().as_ref() != Some(&drawn) || opposite.exists() {
+            wrong.push(format!("{}\n{drawn}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{} cases differ:\n\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn plans_do_not_depend_on_spaces_and_comments() {
+    for file in case_files() {
+        let text = fs::read_to_string(&file).expect("a case");
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        let Some(plan) = outcome(&name, &text).0 else { continue };
+        let commented = format!("{text}\n/* another /* remark */ */ // and one more\n\n");
+        let hash = outcome(&name, &commented).0.expect("still a plan").hash();
+        assert_eq!(hash, plan.hash(), "{name}");
+        let dressed = text.replace("{ ", "{ /* here */ \t").replace("\n", "\r\n");
+        let dressed = dressed.replace("//: ", "//: ").replace("\r\n//:", "\n//:");
+        if let Some(dressed) = outcome(&name, &dressed).0 {
+            assert_eq!(dressed.stages.len(), plan.stages.len(), "{name}");
+        }
+    }
+}
