@@ -61,7 +61,8 @@ const ARCHITECTURES: &[&str] =
 /// Arguments that every step takes, so that no parameter may be called so.
 const RESERVED: &[&str] = &["settings", "timeout"];
 /// Words that the language keeps, so that no step may be called so.
-const WORDS: &[&str] = &["enter", "exit", "false", "in", "matches", "parameters", "true", "use"];
+const WORDS: &[&str] =
+    &["enter", "exit", "false", "in", "matches", "parameters", "true", "use", "vars", "when"];
 const MAX_PARAMETERS: usize = 64;
 const MAX_CREDENTIALS: usize = 16;
 
@@ -75,7 +76,10 @@ impl Manifest {
         let mut reader = Reader { file, author, problems: Vec::new() };
         match reader.manifest(&tree) {
             Some(manifest) if reader.problems.is_empty() => Ok(manifest),
-            Some(_) | None => Err(Problems(reader.problems)),
+            Some(_) | None => {
+                reader.problems.sort_by_key(|problem| (problem.line, problem.column));
+                Err(Problems(reader.problems))
+            }
         }
     }
 }

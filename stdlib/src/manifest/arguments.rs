@@ -305,9 +305,14 @@ impl Reader<'_> {
     }
 }
 
-/// A letter, then letters, digits, `_` and `-`; at most 64.
+/// A letter, then letters, digits, `_`, and `-` in front of a letter or digit; at most 64.
 pub(crate) fn is_name(text: &str) -> bool {
+    let dashes_between = text
+        .split('-')
+        .skip(1)
+        .all(|part| part.starts_with(|first: char| first.is_ascii_alphanumeric()));
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.chars().count() <= MAX_NAME_CHARS
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+        && dashes_between
 }

@@ -139,6 +139,9 @@ fn at(control: &Control) -> String {
 /// A descriptor of our own by its number. Asking for it as that of "another" process, which is this
 /// one, is the way without `unsafe`; a copy is given, and a number without descriptor is an error.
 fn inherited(descriptor: i32) -> io::Result<OwnedFd> {
+    if descriptor < 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
     Ok(pidfd_getfd(own, descriptor, PidfdGetfdFlags::empty())?)
 }
@@ -273,5 +276,56 @@ impl Write for ArtifactWriter {
     fn flush(&mut self) -> io::Result<()> {
         self.send_block()?;
         self.link.stream.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Control, Link, StepError};
+    use crate::control_socket::{Answer, Callback, Conversation, Incoming};
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    /// Answers each call with the next of these answers.
+    fn serve(mut stream: UnixStream, answers: &[Answer]) {
+        let mut conversation = Conversation::default();
+        let mut block = [0; 1000];
+        for answer in answers {
+            while !matches!(conversation.arrived(), Incoming::Call { .. }) {
+                let count = stream.read(&mut block).expect("received");
+                conversation.received(&block[..count]);
+            }
+            stream.write_all(&answer.to_bytes(false)).expect("sent");
+        }
+    }
+
+    #[test]
+    fn requests_follow_one_another_on_an_inherited_descriptor() {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        let control = Control {
+            socket: None,
+            descriptor: Some(near.as_raw_fd()),
+            secret: "secret".to_owned().into(),
+        };
+        let callback = Callback { url: "https://otto.example".to_owned(), token: "t".to_owned() };
+        let answers = [Answer::done(), Answer::json(&callback), Answer::refused(403, "say no")];
+        std::thread::scope(|scope| {
+            scope.spawn(|| serve(far, &answers));
+            let link = || Link::open(&control).expect("it opens");
+            link().tell("DELETE", "/v1/variables/a", None::<&()>).expect("done");
+            let answered: Callback = link().ask("POST", "/v1/callbacks/a").expect("answered");
+            assert_eq!(answered, callback);
+            let refused = link().tell("DELETE", "/v1/variables/a", None::<&()>);
+            assert!(matches!(refused, Err(StepError::Refused { status: 403, .. })), "{refused:?}");
+        });
+    }
+
+    #[test]
+    fn a_descriptor_that_is_not_there_is_an_error() {
+        let control =
+            Control { socket: None, descriptor: Some(-1), secret: "secret".to_owned().into() };
+        let error = Link::open(&control).expect_err("there is none");
+        assert!(error.to_string().contains("descriptor -1"), "{error}");
     }
 }

@@ -252,3 +252,6 @@ fn refused(why: String) -> io::Error {
 fn at(path: &Inner, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("'{path}': {error}"))
 }
+
+#[cfg(test)]
+mod hostile;

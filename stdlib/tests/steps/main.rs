@@ -3,6 +3,9 @@
 mod artifacts;
 mod authors;
 mod git;
+mod manifests;
+mod packages;
+mod protocol;
 mod small;
 
 use otto_core::step::Library;
