@@ -123,10 +123,14 @@ fn hooks_and_variables_of_others_have_no_effect() {
     std::fs::write(&hook, format!("#!/bin/sh\ntouch {}\n", marker.display())).expect("written");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&hook, mode).expect("set");
-    let config = bench.folder.path().join("gitconfig");
-    std::fs::write(&config, format!("[core]\nhooksPath = {}\n", hooks.display())).expect("written");
-    let settings =
-        [("GIT_CONFIG_GLOBAL", config.display().to_string()), ("GIT_DIR", "/nowhere".to_owned())];
+    // The user's own configuration counts, but not for hooks.
+    let config = format!("[core]\nhooksPath = {}\n", hooks.display());
+    std::fs::write(bench.folder.path().join(".gitconfig"), config).expect("written");
+    let settings = [
+        ("HOME", bench.folder.path().display().to_string()),
+        ("GIT_DIR", "/nowhere".to_owned()),
+        ("GIT_CONFIG_PARAMETERS", "'core.bare=true'".to_owned()),
+    ];
     bench.settings.extend(settings.map(|(name, value)| (name.to_owned(), value)));
     let arguments = [("url", remote.url()), ("into", text("other"))];
     assert_eq!(bench.step("git", &arguments).code, 0);
