@@ -2,6 +2,7 @@
 
 mod constructs;
 mod explore;
+mod hostile;
 mod moves;
 mod plans;
 mod planted;
