@@ -197,7 +197,15 @@ impl Client {
         Ok(digest)
     }
 
-    async fn put(&self, digest: Digest, source: &mut (dyn Read + Send)) -> Result<(), ClientError> {
+    /// Sends a blob of which the digest is known, unless the node has it.
+    ///
+    /// # Errors
+    /// When it cannot be read, has another digest, or the node cannot take it.
+    pub async fn put(
+        &self,
+        digest: Digest,
+        source: &mut (dyn Read + Send),
+    ) -> Result<(), ClientError> {
         let has =
             self.call(USUAL, |calls, context| async move { calls.has(context, digest).await });
         if has.await? {

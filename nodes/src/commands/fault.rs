@@ -158,14 +158,10 @@ impl Told {
     #[must_use]
     pub(super) fn rendered(&self, paint: Paint) -> String {
         let head = paint.error(&format!("error[{}]", self.id.code()));
-        let mut text = format!("{head}{}\n", paint.strong(&format!(": {}", self.what)));
-        if let Some(place) = &self.place {
-            text.push_str(&format!("  {} {place}\n", paint.mark("-->")));
-        }
-        for help in &self.help {
-            text.push_str(&format!("{}: {help}\n", paint.help("help")));
-        }
-        text
+        let mut lines = vec![format!("{head}{}", paint.strong(&format!(": {}", self.what)))];
+        lines.extend(self.place.iter().map(|place| format!("  {} {place}", paint.mark("-->"))));
+        lines.extend(self.help.iter().map(|help| format!("{}: {help}", paint.help("help"))));
+        lines.join("\n")
     }
 }
 
@@ -198,7 +194,7 @@ mod tests {
     fn an_error_has_three_parts() {
         let fault = Fault::usage(Id::UnknownRun, "no run 7").at("shop").help("see `otto runs`");
         let Fault::Told(told) = fault else { panic!("it is told") };
-        let expected = "error[OTTO1005]: no run 7\n  --> shop\nhelp: see `otto runs`\n";
+        let expected = "error[OTTO1005]: no run 7\n  --> shop\nhelp: see `otto runs`";
         assert_eq!(told.to_string(), expected);
     }
 }

@@ -12,18 +12,34 @@
 //!
 //! Standard output holds data only; everything else goes to standard error.
 
+mod ansi;
+mod cancel;
+mod check;
 mod clock;
 mod completions;
 mod config;
+mod draft;
+mod explain;
 mod fault;
+mod following;
 mod help;
 mod init;
+mod logs;
+mod replay;
 mod repository;
+mod retry;
 mod revision;
+mod run;
+mod runs;
 mod screen;
+mod session;
 mod settings;
 mod snapshot;
+mod steps;
 mod tools;
+mod view;
+mod watch;
+mod why;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
@@ -80,6 +96,28 @@ struct General {
 enum Command {
     /// Write down the pipeline that this repository's contents suggest
     Init(init::Init),
+    /// Run the pipeline of this repository
+    Run(run::RunCommand),
+    /// Show the whole plan before anything runs, or what an error means
+    Explain(explain::Explain),
+    /// Find everything that is wrong with the pipelines of this repository
+    Check(check::Check),
+    /// List runs
+    Runs(runs::Runs),
+    /// Print what the steps of a run printed
+    Logs(logs::Logs),
+    /// Show a run until it ends
+    Watch(watch::Watch),
+    /// Ask a run to end
+    Cancel(cancel::Cancel),
+    /// Go on where an earlier run ended
+    Retry(retry::RetryCommand),
+    /// Say why a run or a stage is where it is
+    Why(why::Why),
+    /// Show the exact state of a run at any time
+    Replay(replay::Replay),
+    /// Step libraries: list, docs, new, test, pack
+    Steps(steps::Steps),
     /// Show all settings
     Config(config::Config),
     /// Print the completions of a shell
@@ -159,7 +197,21 @@ impl Command {
     /// What the flags of commands that wait for a run say.
     fn limits(&self) -> (bool, Option<Span>) {
         match self {
-            Self::Init(_) | Self::Config(_) | Self::Completions(_) | Self::Help(_) => (false, None),
+            Self::Run(run) => run.watching.limits(),
+            Self::Watch(watch) => watch.watching.limits(),
+            Self::Retry(retry) => retry.watching.limits(),
+            Self::Init(_)
+            | Self::Explain(_)
+            | Self::Check(_)
+            | Self::Runs(_)
+            | Self::Logs(_)
+            | Self::Cancel(_)
+            | Self::Why(_)
+            | Self::Replay(_)
+            | Self::Steps(_)
+            | Self::Config(_)
+            | Self::Completions(_)
+            | Self::Help(_) => (false, None),
         }
     }
 }
@@ -167,6 +219,17 @@ impl Command {
 fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
     match command {
         Command::Init(init) => init.run(context),
+        Command::Run(run) => run.run(context),
+        Command::Explain(explain) => explain.run(context),
+        Command::Check(check) => check.run(context),
+        Command::Runs(runs) => runs.run(context),
+        Command::Logs(logs) => logs.run(context),
+        Command::Watch(watch) => watch.run(context),
+        Command::Cancel(cancel) => cancel.run(context),
+        Command::Retry(retry) => retry.run(context),
+        Command::Why(why) => why.run(context),
+        Command::Replay(replay) => replay.run(context),
+        Command::Steps(steps) => steps.run(context),
         Command::Config(config) => config.run(context),
         Command::Completions(completions) => completions.run(context),
         Command::Help(help) => help.run(context),

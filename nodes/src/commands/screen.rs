@@ -86,7 +86,7 @@ impl Screen {
     pub(super) fn report(&self, fault: &Fault) -> Exit {
         match fault {
             Fault::Told(told) => {
-                self.tell(told.rendered(self.err).trim_end());
+                self.tell(told.rendered(self.err));
                 told.exit
             }
             Fault::ReaderLeft => Exit::Done,

@@ -7,6 +7,7 @@
 
 use super::fault::{Fault, Id};
 use super::repository::Repository;
+use globset::{GlobBuilder, GlobSetBuilder};
 use ignore::{DirEntry, WalkBuilder};
 use otto_core::ids::Digest;
 use std::fs::{self, File, Metadata};
@@ -54,6 +55,35 @@ pub(super) fn pack(repository: &Repository) -> Result<Snapshot, Fault> {
     archive.seek(SeekFrom::Start(0)).map_err(full)?;
     let digest = Digest(*spool.hasher.finalize().as_bytes());
     Ok(Snapshot { digest, archive, notes: packing.notes })
+}
+
+/// A digest of the paths and contents of the files that match one of the patterns.
+///
+/// # Errors
+/// When a pattern is none, or a file cannot be read; the text says which and why.
+pub(super) fn digest_of(repository: &Repository, patterns: &[String]) -> Result<String, String> {
+    let mut globs = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+        globs.add(glob.map_err(|error| error.to_string())?);
+    }
+    let globs = globs.build().map_err(|error| error.to_string())?;
+    let mut hasher = blake3::Hasher::new();
+    for entry in walk(repository) {
+        let entry = entry.map_err(|error| error.to_string())?;
+        let Ok(path) = entry.path().strip_prefix(&repository.root) else { continue };
+        if !entry.file_type().is_some_and(|kind| kind.is_file()) || !globs.is_match(path) {
+            continue;
+        }
+        let place = path.display();
+        let content = fs::read(entry.path()).map_err(|error| format!("{place}: {error}"))?;
+        // Lengths in front, so that no two lists of files have the same bytes.
+        for part in [path.as_os_str().as_encoded_bytes(), &content] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// The files that count, in the order of their paths. Where the repository of git begins further up,

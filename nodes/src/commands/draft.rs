@@ -1,0 +1,229 @@
+//! From a repository to a plan: its Ottofile, a named pipeline, or what its contents suggest.
+
+use super::Context;
+use super::fault::{Exit, Fault, Id};
+use super::repository::{OTTOFILE, PIPELINES, Repository};
+use super::snapshot;
+use otto_core::plan::{Origin, Plan};
+use otto_core::step::Library;
+use otto_lang::conventions::{self, Convention};
+use otto_lang::{Diagnostic, Request, Severity, Source, Surroundings};
+use std::collections::BTreeMap;
+
+/// A plan that was not submitted yet.
+pub(super) struct Draft {
+    /// The plan.
+    pub(super) plan: Plan,
+    /// What it was inferred from; empty where an Ottofile says it.
+    pub(super) inferred: Vec<Convention>,
+    /// The text that it was made of.
+    pub(super) source: Source,
+    /// What is not wrong, but worth a look.
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// Values for parameters, as text.
+pub(super) type Values = BTreeMap<String, String>;
+
+/// A file that was read, and how to plan it.
+pub(super) struct Reading {
+    /// Its text.
+    pub(super) source: Source,
+    /// What was inferred, where the file or its absence leaves it to the conventions.
+    pub(super) inferred: Vec<Convention>,
+}
+
+/// Makes the plan of a pipeline, and prints what is wrong with it.
+///
+/// # Errors
+/// When there is nothing to plan, or it is wrong.
+pub(super) fn draft(
+    context: &Context,
+    repository: &Repository,
+    pipeline: Option<&str>,
+    values: &Values,
+) -> Result<Draft, Fault> {
+    let reading = read(repository, pipeline)?;
+    let parsed = otto_lang::parse(&reading.source);
+    let libraries = libraries(context, repository, &parsed)?;
+    let name = match pipeline {
+        Some(name) => name.to_owned(),
+        None => "default".to_owned(),
+    };
+    let surroundings = Surroundings {
+        pipeline: name,
+        revision: repository.revision(),
+        parameters: values.clone(),
+        libraries: &libraries,
+        planned_steps: otto_stdlib::PLANNED,
+        repository: &Files(repository),
+    };
+    match otto_lang::plan(&parsed, &surroundings) {
+        Ok((mut plan, warnings)) => {
+            if !reading.inferred.is_empty() {
+                plan.origin = Origin::Convention {
+                    names: reading.inferred.iter().map(|found| found.name.to_owned()).collect(),
+                    reasons: conventions::reasons(&reading.inferred),
+                };
+            }
+            Ok(Draft { plan, inferred: reading.inferred, source: reading.source, warnings })
+        }
+        Err(problems) => {
+            show(context, &problems, &reading.source);
+            context.screen.tell(count(&problems, &reading.source.name));
+            Err(Fault::Silent(Exit::Usage))
+        }
+    }
+}
+
+/// Finds and reads a pipeline's text.
+///
+/// # Errors
+/// When there is no such pipeline, or nothing that suggests one.
+pub(super) fn read(repository: &Repository, pipeline: Option<&str>) -> Result<Reading, Fault> {
+    let name = Repository::file(pipeline);
+    let Some(text) = repository.text(&name)? else {
+        return match pipeline {
+            None => infer(repository, None, OTTOFILE),
+            Some(pipeline) => Err(unknown_pipeline(repository, pipeline, &name)),
+        };
+    };
+    let source = Source { name: name.clone(), text };
+    match otto_lang::request(&otto_lang::parse(&source)) {
+        Request::Written => Ok(Reading { source, inferred: Vec::new() }),
+        Request::Inferred { convention, .. } => infer(repository, convention.as_deref(), &name),
+    }
+}
+
+fn infer(repository: &Repository, convention: Option<&str>, name: &str) -> Result<Reading, Fault> {
+    let listing = repository.listing()?;
+    let inferred = match convention {
+        None => conventions::recognise(&listing),
+        Some(named) => conventions::named(named, &listing).into_iter().collect(),
+    };
+    if inferred.is_empty() {
+        return Err(nothing_to_run(repository, convention));
+    }
+    let text = conventions::ottofile(&inferred);
+    Ok(Reading { source: Source { name: name.to_owned(), text }, inferred })
+}
+
+fn nothing_to_run(repository: &Repository, convention: Option<&str>) -> Fault {
+    let what = match convention {
+        None => "there is no Ottofile, and nothing here that suggests a pipeline".to_owned(),
+        Some(named) => format!("this repository does not follow the convention '{named}'"),
+    };
+    let fault = Fault::usage(Id::NoPipeline, what)
+        .at(repository.root.display().to_string())
+        .help("write the smallest Ottofile: pipeline { steps { sh 'echo hello' } }");
+    match repository.pipelines().as_slice() {
+        [] => fault,
+        names => fault.help(format!("or run one of: {}", names.join(", "))),
+    }
+}
+
+fn unknown_pipeline(repository: &Repository, pipeline: &str, file: &str) -> Fault {
+    let fault = Fault::usage(Id::UnknownPipeline, format!("there is no pipeline '{pipeline}'"))
+        .at(repository.root.join(file).display().to_string());
+    match repository.pipelines().as_slice() {
+        [] => fault
+            .help(format!("the folder {PIPELINES} has no pipelines; `otto run` runs {OTTOFILE}")),
+        names => fault.help(format!("there are: {}", names.join(", "))),
+    }
+}
+
+/// The step libraries that a file uses, and the one that comes with Otto.
+fn libraries(
+    context: &Context,
+    repository: &Repository,
+    parsed: &otto_lang::Parsed,
+) -> Result<BTreeMap<String, Library>, Fault> {
+    let mut libraries =
+        BTreeMap::from([(otto_stdlib::NAME.to_owned(), otto_stdlib::builtin().clone())]);
+    let mut wrong = false;
+    for used in otto_lang::uses(parsed) {
+        let Some(folder) = used.folder() else { continue };
+        // What is not there is told by the language, with the line that asks for it.
+        if !repository.root.join(folder).is_dir() {
+            continue;
+        }
+        match otto_stdlib::library::load_folder(&repository.root, folder) {
+            Ok(library) => {
+                libraries.insert(used.target, library);
+            }
+            Err(problems) => {
+                wrong = true;
+                context.screen.tell(problems.to_string());
+            }
+        }
+    }
+    if wrong { Err(Fault::Silent(Exit::Usage)) } else { Ok(libraries) }
+}
+
+/// Prints diagnostics as rustc would.
+pub(super) fn show(context: &Context, problems: &[Diagnostic], source: &Source) {
+    for problem in problems {
+        let text = otto_lang::render(problem, source, context.screen.err.colored);
+        context.screen.tell(format!("{}\n", text.trim_end()));
+    }
+}
+
+/// How many things are wrong, and where more is told about the first kind.
+pub(super) fn count(problems: &[Diagnostic], file: &str) -> String {
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let number = errors.clone().count();
+    let mistakes =
+        if number == 1 { "one mistake".to_owned() } else { format!("{number} mistakes") };
+    let more = errors
+        .clone()
+        .next()
+        .map(|first| format!("; `otto explain {}` tells more about the first", first.id.code()));
+    format!("{mistakes} in {file}{}", more.unwrap_or_default())
+}
+
+/// Everything that is wrong with a file, without needing values for its parameters.
+///
+/// # Errors
+/// When a step library that it uses is wrong.
+pub(super) fn check(
+    context: &Context,
+    repository: &Repository,
+    source: &Source,
+) -> Result<Vec<Diagnostic>, Fault> {
+    let parsed = otto_lang::parse(source);
+    let libraries = libraries(context, repository, &parsed)?;
+    let surroundings = Surroundings {
+        pipeline: source.pipeline().to_owned(),
+        revision: repository.revision(),
+        parameters: Values::new(),
+        libraries: &libraries,
+        planned_steps: otto_stdlib::PLANNED,
+        repository: &Files(repository),
+    };
+    Ok(otto_lang::check(&parsed, &surroundings))
+}
+
+/// The repository's files, as the language asks for them.
+struct Files<'a>(&'a Repository);
+
+impl otto_lang::Repository for Files<'_> {
+    fn files(&self, patterns: &[String]) -> Result<String, String> {
+        snapshot::digest_of(self.0, patterns)
+    }
+
+    fn changed(&self) -> Option<Vec<String>> {
+        // Against what a local run would be compared, nobody has said.
+        None
+    }
+}
+
+/// Reads `NAME=VALUE`.
+///
+/// # Errors
+/// What was expected.
+pub(super) fn value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write NAME=VALUE, such as --param target=preprod".to_owned()),
+    }
+}

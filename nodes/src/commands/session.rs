@@ -1,0 +1,173 @@
+//! The way to a node: connecting, naming runs and stages, and what may go wrong on it.
+
+use super::Context;
+use super::fault::{Fault, Id};
+use crate::client::{Client, ClientError};
+use crate::node::local_client;
+use crate::node::place::Place;
+use crate::rpc::api::{ApiError, Follow, ListRuns, Listed};
+use crate::wire::hello::HelloError;
+use otto_core::ids::{CommandId, ProjectId, RunId, StageId};
+use otto_core::journal::decode;
+use otto_core::plan::Plan;
+use otto_core::run::Run;
+use otto_core::run::event::Entry;
+use std::future::Future;
+use std::io::Read;
+use std::sync::Arc;
+
+/// Runs what asks a node, to its end.
+///
+/// # Errors
+/// Whatever it meets, or when the machine refuses even that.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Fault::infrastructure(Id::NodeUnreachable, format!("cannot use the network: {error}"))
+    })?;
+    runtime.block_on(work)
+}
+
+/// Connects to the local node, and starts it where none is running.
+///
+/// # Errors
+/// When there is no node to work with.
+pub(super) async fn connect() -> Result<Client, Fault> {
+    let place = Place::of_user().map_err(|trouble| {
+        Fault::infrastructure(Id::DataFolder, trouble.what).help(trouble.help)
+    })?;
+    local_client(place).await.map_err(fault)
+}
+
+/// What a client's error is to a person.
+pub(super) fn fault(error: ClientError) -> Fault {
+    match error {
+        ClientError::Hello(HelloError::Refused(refused)) => {
+            Fault::infrastructure(Id::DataFolder, refused.what).help(refused.help)
+        }
+        ClientError::Api(error) => match error {
+            ApiError::NotFound(what) => {
+                Fault::usage(Id::UnknownRun, format!("there is no {what}")).help("see `otto runs`")
+            }
+            ApiError::Refused(_) | ApiError::Invalid(_) => {
+                Fault::usage(Id::Refused, format!("failed to {error}"))
+            }
+            ApiError::NotReady(_) | ApiError::Unknown(_) | ApiError::Store(_) => {
+                Fault::infrastructure(Id::NodeUnreachable, format!("failed to {error}"))
+                    .help("see `otto doctor`; runs are safe, and go on when it is over")
+            }
+        },
+        ClientError::Unreachable { .. }
+        | ClientError::Hello(_)
+        | ClientError::Garbled(_)
+        | ClientError::Local { .. } => {
+            Fault::infrastructure(Id::NodeUnreachable, format!("failed to {error}"))
+                .help("see `otto doctor`; runs are safe, and go on when it is over")
+        }
+    }
+}
+
+/// A run of the project that is meant: the one with this number, else the latest.
+///
+/// # Errors
+/// When there is none, or the node cannot be asked.
+pub(super) async fn find_run(
+    context: &Context,
+    client: &Client,
+    number: Option<u64>,
+) -> Result<Listed, Fault> {
+    let project = context.project()?;
+    if let Some(number) = number {
+        let run = RunId { project: ProjectId::of(&project), number };
+        return client.run(run).await.map_err(|error| match error {
+            ClientError::Api(ApiError::NotFound(_)) => {
+                Fault::usage(Id::UnknownRun, format!("there is no run {number}"))
+                    .at(project)
+                    .help("see `otto runs`")
+            }
+            other => fault(other),
+        });
+    }
+    let list = ListRuns { project: Some(project.clone()), before: None, limit: 1 };
+    client.runs(list).await.map_err(fault)?.into_iter().next().ok_or_else(|| {
+        Fault::usage(Id::UnknownRun, "this project has no runs yet")
+            .at(project)
+            .help("`otto run` makes one")
+    })
+}
+
+/// The plan that a run executes.
+///
+/// # Errors
+/// When the node cannot be asked, or holds what this build cannot read.
+pub(super) async fn plan(client: &Client, listed: &Listed) -> Result<Plan, Fault> {
+    match listed.summary.plan {
+        Some(plan) => client.plan(plan).await.map_err(fault),
+        None => Err(Fault::infrastructure(Id::UnknownRun, "the run was not submitted")),
+    }
+}
+
+/// A run as its journal tells it, up to now, and the entries themselves.
+///
+/// # Errors
+/// When the node cannot be asked, or holds what this build cannot read.
+pub(super) async fn replay(client: &Client, listed: &Listed) -> Result<(Run, Vec<Entry>), Fault> {
+    let plan = Arc::new(plan(client, listed).await?);
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let after = entries.len() as u64;
+        let follow = Follow { run: listed.run, after, wait_ms: 0 };
+        let part = client.entries(follow).await.map_err(fault)?;
+        if part.entries.is_empty() {
+            return Ok((Run::replay(listed.run, plan, &entries), entries));
+        }
+        for bytes in &part.entries {
+            entries.push(
+                decode("journal entry", bytes)
+                    .map_err(|error| fault(ClientError::Garbled(error.to_string())))?,
+            );
+        }
+    }
+}
+
+/// The stage that a person means: by its path, or by its last name where only one stage has it.
+///
+/// # Errors
+/// When no stage or several have it.
+pub(super) fn find_stage(plan: &Plan, named: &str) -> Result<StageId, Fault> {
+    if let Some(id) = plan.find(named) {
+        return Ok(id);
+    }
+    let same_name: Vec<StageId> =
+        plan.ids().filter(|id| plan.stage(*id).name.eq_ignore_ascii_case(named)).collect();
+    let paths = |ids: &[StageId]| {
+        ids.iter().map(|id| plan.stage(*id).path.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    match same_name.as_slice() {
+        [one] => Ok(*one),
+        [] => {
+            let all: Vec<StageId> = plan.ids().skip(1).take(20).collect();
+            Err(Fault::usage(Id::UnknownStage, format!("there is no stage '{named}'"))
+                .help(format!("stages are: {}", paths(&all))))
+        }
+        several => {
+            Err(Fault::usage(Id::UnknownStage, format!("several stages are called '{named}'"))
+                .help(format!("write the whole path: {}", paths(several))))
+        }
+    }
+}
+
+/// An identity that nobody else uses, under which a wish may be repeated.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub(super) fn identity() -> Result<CommandId, Fault> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(
+        |error| {
+            Fault::infrastructure(Id::Unreadable, format!("cannot read: {error}"))
+                .at("/dev/urandom")
+        },
+    )?;
+    Ok(CommandId(bytes))
+}

@@ -1,0 +1,113 @@
+//! A run as it goes on, in front of a person or a program.
+//!
+//! A view keeps no state of its own about the run: the run is replayed here from its journal, as
+//! everywhere, and a view prints what an entry changed.
+//!
+//! ```text
+//!   words.rs   stages, steps and outcomes in words, for all views
+//!   tree.rs    a live tree on a terminal
+//!   plain.rs   a line with the time for each change
+//!   json.rs    a JSON object for each change
+//!   tail.rs    the end of a failed stage's log, and its hint
+//! ```
+
+mod json;
+mod plain;
+mod tail;
+mod tree;
+mod words;
+
+pub(super) use tail::of as tail;
+pub(super) use words::{Names, farewell, sign as mark, stage_line};
+
+use super::clock;
+use super::fault::Fault;
+use super::screen::{Progress, Screen};
+use otto_core::run::Run;
+use otto_core::run::event::Entry;
+use otto_core::time::Timestamp;
+use tail::Tail;
+use tree::Tree;
+
+/// One way of showing a run.
+pub(super) enum View {
+    /// A live tree.
+    Tree(Tree),
+    /// A line for each change.
+    Plain,
+    /// A JSON object for each change.
+    Json,
+    /// Nothing before the end.
+    Quiet,
+}
+
+impl View {
+    /// The view that the screen and the arguments ask for.
+    pub(super) fn new(screen: &Screen, changes_as_json: bool) -> Self {
+        match screen.progress {
+            _ if changes_as_json => Self::Json,
+            Progress::Tree | Progress::Auto => Self::Tree(Tree::default()),
+            Progress::Plain => Self::Plain,
+            Progress::Quiet => Self::Quiet,
+        }
+    }
+
+    /// Whether it wants to be drawn again as time passes.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self, Self::Tree(_))
+    }
+
+    /// Shows what an entry changed; `run` has taken it in already.
+    pub(super) fn entry(&mut self, screen: &Screen, run: &Run, entry: &Entry) -> Result<(), Fault> {
+        match self {
+            Self::Tree(_) | Self::Quiet => Ok(()),
+            Self::Plain => {
+                for line in plain::lines(run, entry) {
+                    let time = screen.err.faint(&clock::time_of_day(line.at));
+                    screen.tell(format!("{time} {}", line.text));
+                }
+                Ok(())
+            }
+            Self::Json => {
+                for object in json::changes(run, entry) {
+                    screen.data(format!("{object}\n"))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows how a stage failed, with the end of its log: above everything that still moves.
+    pub(super) fn failure(&mut self, screen: &Screen, tail: &Tail) {
+        match self {
+            Self::Tree(tree) => {
+                tree.clear();
+                screen.tell(tail.rendered(screen.err));
+            }
+            Self::Plain | Self::Quiet => screen.tell(tail.rendered(screen.err)),
+            Self::Json => {}
+        }
+    }
+
+    /// Says something in between.
+    pub(super) fn say(&mut self, screen: &Screen, text: &str) {
+        if let Self::Tree(tree) = self {
+            tree.clear();
+        }
+        screen.tell(text);
+    }
+
+    /// Draws what moves.
+    pub(super) fn draw(&mut self, screen: &Screen, run: &Run, now: Timestamp) {
+        if let Self::Tree(tree) = self {
+            tree.draw(screen.err, run, now);
+        }
+    }
+
+    /// Leaves what moved where it ended, all of it.
+    pub(super) fn leave(&mut self, screen: &Screen, run: &Run, now: Timestamp) {
+        if let Self::Tree(tree) = self {
+            tree.leave(screen.err, run, now);
+        }
+    }
+}

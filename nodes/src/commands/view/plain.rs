@@ -1,0 +1,95 @@
+//! A run as lines of text, one for each change that a person cares about.
+
+use super::words::{duration, first_line, path, step};
+use crate::commands::clock::lasting;
+use otto_core::ids::{Attempt, StageId};
+use otto_core::plan::Work;
+use otto_core::run::Run;
+use otto_core::run::event::{Entry, Event};
+use otto_core::run::outcome::{Outcome, StepChange, StepFact};
+use otto_core::time::Timestamp;
+use otto_lang::explain::call;
+
+/// One line, and when what it says happened.
+pub(super) struct Line {
+    pub(super) at: Timestamp,
+    pub(super) text: String,
+}
+
+/// The lines about an entry; `run` has taken it in already.
+pub(super) fn lines(run: &Run, entry: &Entry) -> Vec<Line> {
+    entry.events.iter().flat_map(|event| about(run, event)).collect()
+}
+
+fn about(run: &Run, event: &Event) -> Vec<Line> {
+    let stage_says = |stage: &StageId, at: &Timestamp, text: String| {
+        vec![Line { at: *at, text: format!("{}: {text}", path(run.plan(), *stage)) }]
+    };
+    match event {
+        Event::Submitted { .. }
+        | Event::StageOpened { .. }
+        | Event::AttemptEnded { .. }
+        | Event::RetryOffered { .. }
+        | Event::RunSettled { .. }
+        | Event::RunRetired { .. }
+        | Event::CommandAnswered { .. } => Vec::new(),
+        Event::StageSkipped { stage, cause, at } => {
+            stage_says(stage, at, format!("skipped: {cause}"))
+        }
+        Event::StageAwarded { stage, attempt, at, .. } => {
+            stage_says(stage, at, format!("started{}", again(*attempt)))
+        }
+        Event::StageDeclined { stage, at, .. } => {
+            stage_says(stage, at, "given back by its agent, offered again".to_owned())
+        }
+        Event::StepsReported { stage, facts, .. } => {
+            facts.iter().filter_map(|fact| about_step(run, *stage, fact)).collect()
+        }
+        Event::AttemptOverdue { stage, cause, at, .. } => {
+            stage_says(stage, at, format!("is ended: {cause}"))
+        }
+        Event::AttemptStopped { stage, by, at, .. } => {
+            stage_says(stage, at, format!("is ended: stopped by {by}"))
+        }
+        Event::RetryScheduled { stage, attempt, due } => {
+            let text = format!("attempt {attempt} follows");
+            stage_says(stage, due, text)
+        }
+        Event::StageSettled { stage, outcome, cause, at } => {
+            settled(run, *stage, *outcome, cause, *at)
+        }
+        Event::CancelRequested { by, reason, at } => {
+            let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            vec![Line { at: *at, text: format!("cancelled by {by}{reason}") }]
+        }
+    }
+}
+
+/// Stages that only hold others end with what they hold: that says nothing new.
+fn settled(run: &Run, stage: StageId, outcome: Outcome, cause: &str, at: Timestamp) -> Vec<Line> {
+    if !matches!(run.plan().stage(stage).work, Work::Steps(_)) {
+        return Vec::new();
+    }
+    let took = run.stage(stage).and_then(|state| duration(state, at)).map(lasting);
+    let took = took.map(|took| format!(" after {took}")).unwrap_or_default();
+    let cause = if cause.is_empty() { String::new() } else { format!(": {cause}") };
+    let text = format!("{}: {outcome}{took}{cause}", path(run.plan(), stage));
+    vec![Line { at, text }]
+}
+
+fn about_step(run: &Run, stage: StageId, fact: &StepFact) -> Option<Line> {
+    let name = path(run.plan(), stage);
+    let step = call(run.plan(), step(run.plan(), stage, fact.step)?);
+    let text = match &fact.what {
+        StepChange::Began => format!("{name} › {}", first_line(&step)),
+        StepChange::Ended { outcome: Outcome::Success, .. } => return None,
+        StepChange::Ended { outcome, detail } => {
+            format!("{name} › {}: {outcome}: {detail}", first_line(&step))
+        }
+    };
+    Some(Line { at: fact.at, text })
+}
+
+fn again(attempt: Attempt) -> String {
+    if attempt == Attempt::FIRST { String::new() } else { format!(" again, attempt {attempt}") }
+}

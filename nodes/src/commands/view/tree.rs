@@ -1,0 +1,195 @@
+//! A live tree of stages: drawn again in place while the run goes on, left whole when it ends.
+
+use super::words::{is_group, stage_line};
+use crate::commands::screen::Paint;
+use otto_core::ids::StageId;
+use otto_core::run::Run;
+use otto_core::run::outcome::Outcome;
+use otto_core::run::state::Phase;
+use otto_core::time::Timestamp;
+use std::io::{self, Write};
+
+const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+/// How long a picture of the spinner stays, in milliseconds.
+const PICTURE_MS: u64 = 100;
+/// The most lines that are left in the scroll-back for stages that went well.
+const LEFT_BEHIND: usize = 200;
+
+/// The part of the terminal that is drawn again.
+#[derive(Debug, Default)]
+pub(in crate::commands) struct Tree {
+    /// How many lines of it are on the terminal now.
+    drawn: usize,
+}
+
+impl Tree {
+    /// Takes away what was drawn, so that something can be written above.
+    pub(super) fn clear(&mut self) {
+        write(&self.erasing());
+        self.drawn = 0;
+    }
+
+    /// Draws the run as it is now, in as many lines as the terminal has.
+    pub(super) fn draw(&mut self, paint: Paint, run: &Run, now: Timestamp) {
+        let (rows, columns) = size();
+        let lines = lines(paint, run, now, rows.saturating_sub(2).max(3));
+        let mut text = self.erasing();
+        for line in &lines {
+            text.push_str(&cut(line, columns));
+            text.push('\n');
+        }
+        write(&text);
+        self.drawn = lines.len();
+    }
+
+    /// Draws the run as it ended, and forgets about the terminal.
+    pub(super) fn leave(&mut self, paint: Paint, run: &Run, now: Timestamp) {
+        let mut text = self.erasing();
+        for line in lines(paint, run, now, LEFT_BEHIND) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        write(&text);
+        self.drawn = 0;
+    }
+
+    /// What moves the cursor to the first drawn line and erases everything below.
+    fn erasing(&self) -> String {
+        if self.drawn == 0 { String::new() } else { format!("\x1b[{}F\x1b[J", self.drawn) }
+    }
+}
+
+/// A stage that is shown, and how deep it is indented.
+struct Row {
+    stage: StageId,
+    depth: usize,
+    /// Rows of a higher rank go first where there are too many.
+    rank: Rank,
+}
+
+/// How easily a row can be done without.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It goes on, waits or failed.
+    Needed,
+    /// It went well.
+    Done,
+    /// Its turn has not come, or it was skipped.
+    Idle,
+}
+
+/// The run in at most `most` lines.
+fn lines(paint: Paint, run: &Run, now: Timestamp, most: usize) -> Vec<String> {
+    let mut rows = rows(run);
+    let all = rows.len();
+    for rank in [Rank::Idle, Rank::Done] {
+        if rows.len() > most {
+            rows.retain(|row| row.rank != rank);
+        }
+    }
+    // One line is kept for what is left out.
+    let shown = if all > most { most.saturating_sub(1) } else { most };
+    rows.truncate(shown);
+    let spinner = SPINNER[usize::try_from(now.0 / PICTURE_MS % 10).unwrap_or(0)];
+    let mut lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let line = stage_line(paint, run, row.stage, now, spinner);
+            format!("{}{line}", "  ".repeat(row.depth))
+        })
+        .collect();
+    if all > rows.len() {
+        lines.push(paint.faint(&left_out(run, all - rows.len())));
+    }
+    lines
+}
+
+fn left_out(run: &Run, hidden: usize) -> String {
+    let counts = run.counts();
+    let (done, coming) = (counts.settled(), counts.waiting + counts.offered);
+    format!("… {hidden} more; of all, {done} are done and {coming} to come")
+}
+
+/// All stages that have a line, in the plan's order: groups are shown by what they hold.
+fn rows(run: &Run) -> Vec<Row> {
+    let plan = run.plan();
+    let mut depths: Vec<usize> = Vec::with_capacity(plan.stages.len());
+    let mut rows = Vec::new();
+    for (id, stage, state) in run.stages() {
+        let depth = match stage.parent {
+            None => 0,
+            Some(StageId::ROOT) => 0,
+            Some(parent) if is_group(plan, parent) => depths[parent.index()],
+            Some(parent) => depths[parent.index()] + 1,
+        };
+        depths.push(depth);
+        let alone = plan.stages.len() == 1;
+        if (id == StageId::ROOT && !alone) || is_group(plan, id) {
+            continue;
+        }
+        rows.push(Row { stage: id, depth, rank: rank(&state.phase) });
+    }
+    rows
+}
+
+fn rank(phase: &Phase) -> Rank {
+    match phase {
+        Phase::Pending | Phase::Skipped { .. } => Rank::Idle,
+        Phase::Settled { outcome: Outcome::Success | Outcome::Skipped, .. } => Rank::Done,
+        Phase::Settled { .. }
+        | Phase::Open
+        | Phase::Offered { .. }
+        | Phase::Leased { .. }
+        | Phase::Ended { .. }
+        | Phase::Paused { .. } => Rank::Needed,
+    }
+}
+
+/// Cuts a line to the terminal's width: a wrapped one could not be taken back. Colours have no width.
+fn cut(line: &str, columns: usize) -> String {
+    let mut cut = String::with_capacity(line.len());
+    let mut width = 0;
+    let mut in_color = false;
+    for character in line.chars() {
+        match (in_color, character) {
+            (false, '\x1b') => in_color = true,
+            (true, 'm') => in_color = false,
+            (true, _) => {}
+            (false, _) => {
+                width += 1;
+                if width >= columns {
+                    cut.push_str("…\x1b[0m");
+                    return cut;
+                }
+            }
+        }
+        cut.push(character);
+    }
+    cut
+}
+
+/// The terminal's rows and columns.
+fn size() -> (usize, usize) {
+    rustix::termios::tcgetwinsize(io::stderr())
+        .ok()
+        .filter(|size| size.ws_row > 0 && size.ws_col > 0)
+        .map_or((24, 80), |size| (usize::from(size.ws_row), usize::from(size.ws_col)))
+}
+
+/// A terminal that is gone has nobody before it.
+fn write(text: &str) {
+    let mut stderr = io::stderr().lock();
+    stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_line_is_cut_to_the_width_without_its_colours() {
+        assert_eq!(cut("short", 80), "short");
+        assert_eq!(cut("0123456789", 5), "0123…\x1b[0m");
+        assert_eq!(cut("\x1b[32m✔\x1b[0m ok", 6), "\x1b[32m✔\x1b[0m ok");
+    }
+}
