@@ -1,0 +1,257 @@
+//! A control side and agents in one process, over ports in memory.
+
+use crate::memory::ground::{Ground, OnGround};
+use crate::memory::journal::MemoryJournal;
+use crate::memory::stores::{MemoryBlobs, MemoryLogs};
+use crate::memory::{Saboteur, Seeded, TokioClock};
+use async_trait::async_trait;
+use otto_actors::agent::{self, AgentSide};
+use otto_actors::control::answers::{Denial, Source, SubmitRequest, Submitted};
+use otto_actors::control::{self, ControlSide};
+use otto_actors::ports::control::{Bid, BlobPart, Control, LinkError, Order, Report, ReportAnswer};
+use otto_actors::ports::logs::LogId;
+use otto_actors::ports::sabotage::SharedSabotage;
+use otto_core::capability::{Capabilities, Version};
+use otto_core::ids::{AgentId, AgentRef, Attempt, Digest, RunId, StageId};
+use otto_core::lease::LeaseId;
+use otto_core::plan::Plan;
+use otto_core::run::Run;
+use otto_core::run::outcome::Outcome;
+use otto_core::time::Span;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, RwLock};
+
+/// The way from agents to the control side, which can be cut.
+#[derive(Debug, Default)]
+pub(crate) struct Wire(RwLock<Option<ControlSide>>);
+
+impl Wire {
+    fn far_end(&self) -> Result<ControlSide, LinkError> {
+        let far_end = self.0.read().unwrap().clone();
+        far_end.ok_or_else(|| LinkError::Unreachable("the wire is cut".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Control for Wire {
+    async fn bid(&self, bid: Bid) -> Result<Vec<Order>, LinkError> {
+        self.far_end()?.bid(bid).await
+    }
+
+    async fn renew(&self, a: AgentRef, leases: Vec<LeaseId>) -> Result<Vec<LeaseId>, LinkError> {
+        self.far_end()?.renew(a, leases).await
+    }
+
+    async fn report(&self, a: AgentRef, r: Vec<Report>) -> Result<Vec<ReportAnswer>, LinkError> {
+        self.far_end()?.report(a, r).await
+    }
+
+    async fn log(&self, a: AgentRef, l: LeaseId, o: u64, b: Vec<u8>) -> Result<u64, LinkError> {
+        self.far_end()?.log(a, l, o, b).await
+    }
+
+    async fn seal(&self, a: AgentRef, lease: LeaseId, length: u64) -> Result<bool, LinkError> {
+        self.far_end()?.seal(a, lease, length).await
+    }
+
+    async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError> {
+        self.far_end()?.blob(digest, offset, limit).await
+    }
+
+    async fn keep(&self, a: AgentRef, lease: LeaseId, part: BlobPart) -> Result<(), LinkError> {
+        self.far_end()?.keep(a, lease, part).await
+    }
+}
+
+/// Everything together.
+pub(crate) struct House {
+    pub(crate) journal: Arc<MemoryJournal>,
+    pub(crate) logs: Arc<MemoryLogs>,
+    pub(crate) sabotage: Arc<Saboteur>,
+    pub(crate) wire: Arc<Wire>,
+    pub(crate) control: ControlSide,
+    clock: Arc<TokioClock>,
+    chance: Arc<Seeded>,
+    blobs: Arc<MemoryBlobs>,
+}
+
+/// An agent and the machine under it.
+pub(crate) struct Hand {
+    pub(crate) side: AgentSide,
+    pub(crate) ground: Arc<Ground>,
+    settings: agent::Settings,
+}
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        Self::with(Saboteur::default()).await
+    }
+
+    pub(crate) async fn with(sabotage: Saboteur) -> Self {
+        let journal = Arc::new(MemoryJournal::default());
+        let logs = Arc::new(MemoryLogs::default());
+        let sabotage = Arc::new(sabotage);
+        let clock = Arc::new(TokioClock::new());
+        let chance = Arc::new(Seeded(AtomicU64::new(7)));
+        let blobs = Arc::new(MemoryBlobs::default());
+        let ports = control::Ports {
+            clock: clock.clone(),
+            journals: vec![journal.clone()],
+            logs: logs.clone(),
+            blobs: blobs.clone(),
+            chance: chance.clone(),
+            sabotage: sabotage.clone(),
+        };
+        let control = ControlSide::start(control::Settings::default(), ports).await.unwrap();
+        let wire = Arc::new(Wire(RwLock::new(Some(control.clone()))));
+        Self { journal, logs, sabotage, wire, control, clock, chance, blobs }
+    }
+
+    /// Kills the control side.
+    pub(crate) async fn stop_control(&self) {
+        *self.wire.0.write().unwrap() = None;
+        self.control.stop().await;
+    }
+
+    /// Starts it again over the same journal.
+    pub(crate) async fn start_control(&mut self) {
+        let ports = control::Ports {
+            clock: self.clock.clone(),
+            journals: vec![self.journal.clone()],
+            logs: self.logs.clone(),
+            blobs: self.blobs.clone(),
+            chance: self.chance.clone(),
+            sabotage: self.sabotage.clone(),
+        };
+        self.control = ControlSide::start(control::Settings::default(), ports).await.unwrap();
+        self.mend();
+    }
+
+    /// Cuts the way between agents and the control side.
+    pub(crate) fn cut(&self) {
+        *self.wire.0.write().unwrap() = None;
+    }
+
+    /// Mends it.
+    pub(crate) fn mend(&self) {
+        *self.wire.0.write().unwrap() = Some(self.control.clone());
+    }
+
+    /// Starts an agent with some slots and tools.
+    pub(crate) async fn hire(&self, name: &str, slots: u32, tools: &[&str]) -> Hand {
+        let ground = Arc::new(Ground::default());
+        let tool = |tool: &&str| ((*tool).to_owned(), Version::parse("1.0"));
+        let capabilities =
+            Capabilities { tools: tools.iter().map(tool).collect(), ..Capabilities::default() };
+        let id = AgentId::of(name.as_bytes());
+        let settings = agent::Settings {
+            agent: AgentRef { agent: id, incarnation: 1 },
+            name: name.to_owned(),
+            capabilities,
+            slots,
+        };
+        let side = self.start_agent(&settings, &ground).await;
+        Hand { side, ground, settings }
+    }
+
+    async fn start_agent(&self, settings: &agent::Settings, ground: &Arc<Ground>) -> AgentSide {
+        let sabotage: SharedSabotage = self.sabotage.clone();
+        let ports = agent::Ports {
+            clock: self.clock.clone(),
+            control: self.wire.clone(),
+            stages: Arc::new(OnGround(Arc::clone(ground))),
+            spool: Arc::new(OnGround(Arc::clone(ground))),
+            chance: self.chance.clone(),
+            sabotage,
+        };
+        AgentSide::start(settings.clone(), ports).await.unwrap()
+    }
+
+    /// Kills an agent; its launcher ends what it had started.
+    pub(crate) async fn fell(&self, hand: &Hand) {
+        hand.side.stop().await;
+        hand.ground.kill();
+    }
+
+    /// Starts a killed agent again, as a new process.
+    pub(crate) async fn raise(&self, hand: &mut Hand) {
+        hand.settings.agent.incarnation += 1;
+        hand.side = self.start_agent(&hand.settings, &hand.ground).await;
+    }
+
+    /// Submits a plan under a key.
+    pub(crate) async fn submit(&self, key: &str, plan: &Plan) -> Result<Submitted, Denial> {
+        self.control.submit(request(key, plan)).await
+    }
+
+    /// Submits a plan and answers its run.
+    pub(crate) async fn run(&self, plan: &Plan) -> RunId {
+        self.submit("first", plan).await.unwrap().run
+    }
+
+    /// Waits until a run owes nothing, at most an hour of its time.
+    pub(crate) async fn retired(&self, run: RunId) -> Run {
+        let hour = Span::hours(1).to_duration();
+        let waiting = async {
+            let mut version = 0;
+            loop {
+                match self.control.follow(run, version, Span::seconds(5)).await {
+                    Ok(followed) if followed.retired => break,
+                    Ok(followed) => version += followed.entries.len() as u64,
+                    Err(_) => tokio::time::sleep(Span::seconds(1).to_duration()).await,
+                }
+            }
+            self.control.view(run).await.unwrap()
+        };
+        let retired = tokio::time::timeout(hour, waiting).await;
+        retired.unwrap_or_else(|_| panic!("{run} does not end"))
+    }
+
+    /// Waits until something holds, at most an hour of the test's time.
+    pub(crate) async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
+        for _ in 0..36_000 {
+            if holds().await {
+                return;
+            }
+            tokio::time::sleep(Span(100).to_duration()).await;
+        }
+        panic!("it never came to this: {what}");
+    }
+
+    /// A whole log, with the word that ends it.
+    pub(crate) async fn log(&self, run: RunId, stage: u32, attempt: u32) -> String {
+        let log = LogId { run, stage: StageId(stage), attempt: Attempt(attempt) };
+        let mut text = Vec::new();
+        loop {
+            let offset = text.len() as u64;
+            let piece = self.control.log_read(log, offset, 7, Span::seconds(5)).await.unwrap();
+            text.extend(piece.bytes);
+            if let Some(end) = piece.end {
+                return format!("{}[{end:?}]", String::from_utf8(text).unwrap());
+            }
+        }
+    }
+}
+
+/// The wish for a run of this plan.
+pub(crate) fn request(key: &str, plan: &Plan) -> SubmitRequest {
+    SubmitRequest {
+        key: key.to_owned(),
+        project: "shop".to_owned(),
+        by: "ada".to_owned(),
+        source: Source {
+            plan: plan.hash(),
+            bytes: Some(plan.to_bytes()),
+            snapshot: None,
+            continues: None,
+        },
+    }
+}
+
+/// How a run and its stages ended, by path.
+pub(crate) fn outcomes(run: &Run) -> BTreeMap<String, Outcome> {
+    let stages =
+        run.stages().filter_map(|(_, stage, state)| Some((stage.path.clone(), state.outcome()?)));
+    stages.chain([("run".to_owned(), run.outcome().unwrap())]).collect()
+}
