@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    otto_nodes::commands::main()
+    otto_nodes::node::main()
 }

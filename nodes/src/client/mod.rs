@@ -27,7 +27,7 @@ use crate::network::SharedConnector;
 use crate::rpc::api::ApiError;
 use crate::rpc::link::Link;
 use crate::rpc::service::ClientCallsClient;
-use crate::wire::hello::{Build, Hello, HelloError, Role};
+use crate::wire::hello::{Build, Hello, HelloError, Refused, Role};
 use crate::wire::{self, deadline};
 use std::future::Future;
 use std::sync::Arc;
@@ -62,6 +62,38 @@ pub enum ClientError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl ClientError {
+    /// What happened and what to do now, for people.
+    #[must_use]
+    pub fn into_refused(self) -> Refused {
+        let help = match &self {
+            Self::Hello(HelloError::Refused(refused)) => return refused.clone(),
+            Self::Hello(HelloError::PeerIsNewer { .. }) => "use the newer otto",
+            Self::Hello(HelloError::PeerIsOlder { .. }) => {
+                "end the older node with its own `otto-node stop`, then try again"
+            }
+            Self::Hello(
+                HelloError::Broken(_)
+                | HelloError::Left
+                | HelloError::Silent
+                | HelloError::Stranger(_),
+            )
+            | Self::Garbled(_) => "see what listens there: `otto-node status`",
+            Self::Unreachable { .. } => "see what the node does: `otto-node status`",
+            Self::Api(ApiError::NotFound(_)) => "see which there are: `otto runs`",
+            Self::Api(
+                ApiError::Refused(_)
+                | ApiError::Invalid(_)
+                | ApiError::NotReady(_)
+                | ApiError::Unknown(_)
+                | ApiError::Store(_),
+            )
+            | Self::Local { .. } => "try again when that is mended",
+        };
+        Refused::trouble(format!("failed to {self}"), help)
+    }
 }
 
 /// A connection to a node that repairs itself. Clones share it.

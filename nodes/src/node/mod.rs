@@ -14,14 +14,19 @@
 
 pub mod build;
 mod child;
+mod command;
 mod lock;
+mod main;
 pub mod place;
+mod process;
 mod report;
 mod serve;
 mod start;
+pub mod system;
 mod trace;
 pub mod trouble;
 pub mod unix;
 
+pub use main::main;
 pub use serve::{Lifetime, serve};
 pub use start::{LocalNode, local_client};

@@ -6,6 +6,8 @@
 
 pub mod agent_link;
 pub mod api;
+#[cfg(test)]
+mod golden;
 pub mod link;
 pub mod server;
 pub mod service;

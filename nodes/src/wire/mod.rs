@@ -8,6 +8,8 @@ pub mod codec;
 pub mod deadline;
 pub mod frame;
 pub mod hello;
+#[cfg(test)]
+mod tests;
 
 use codec::{AnswererCodec, CallerCodec};
 use frame::Frames;

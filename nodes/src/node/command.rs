@@ -1,0 +1,199 @@
+//! The `otto-node` command: runs a node, or speaks with one.
+
+use super::build::this_build;
+use super::child::Role;
+use super::lock::Lock;
+use super::place::Place;
+use super::serve::{Lifetime, serve};
+use super::start::LocalNode;
+use super::trouble::EXIT_INFRASTRUCTURE;
+use crate::client::{Client, ClientError};
+use crate::rpc::api::{NodeStatus, Stop, Stopped};
+use crate::wire::hello::Refused;
+use clap::{Args, Parser, Subcommand};
+use otto_core::time::Span;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Runs a node of Otto: the processes that keep runs, and execute them.
+#[derive(Parser, Debug)]
+#[command(name = "otto-node", version, arg_required_else_help = true, max_term_width = 100)]
+struct OttoNode {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run a node until it is stopped
+    Serve(Serve),
+    /// Show what a node says of itself
+    Status(Status),
+    /// Ask a node to leave; its runs go on when it is started again
+    Stop(StopNode),
+}
+
+#[derive(Args, Debug)]
+struct Serve {
+    #[command(flatten)]
+    data: Data,
+    /// Leave when no run is unfinished and nobody has asked anything for --idle
+    #[arg(long)]
+    local: bool,
+    /// How long a local node stays idle
+    #[arg(long, env = "OTTO_IDLE", default_value = "5m", value_parser = Span::parse)]
+    idle: Span,
+    /// Leave the terminal, and report as lines of JSON
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+#[derive(Args, Debug)]
+struct Status {
+    #[command(flatten)]
+    data: Data,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct StopNode {
+    #[command(flatten)]
+    data: Data,
+    /// Also while runs are unfinished
+    #[arg(long)]
+    busy: bool,
+}
+
+#[derive(Args, Debug)]
+struct Data {
+    /// The folder of its data [default: that of the local node]
+    #[arg(long = "data", value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+}
+
+impl Data {
+    fn place(&self) -> Result<Place, Refused> {
+        self.folder.as_deref().map_or_else(Place::of_user, Place::new)
+    }
+}
+
+/// Runs the command that the arguments name.
+pub(super) fn main() -> ExitCode {
+    let done = match OttoNode::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Status(status) => in_runtime(status.run()),
+        Command::Stop(stop) => in_runtime(stop.run()),
+    };
+    done.unwrap_or_else(|refused| {
+        // Where standard error is closed, the exit code is all that can be told.
+        io::stderr().write_all(refused.text().as_bytes()).ok();
+        ExitCode::from(EXIT_INFRASTRUCTURE)
+    })
+}
+
+impl Serve {
+    fn run(&self) -> Result<ExitCode, Refused> {
+        let idle = self.idle.to_duration();
+        let lifetime = if self.local { Lifetime::Local { idle } } else { Lifetime::Service };
+        Ok(serve(&self.data.place()?, lifetime, self.detached))
+    }
+}
+
+impl Status {
+    async fn run(&self) -> Result<ExitCode, Refused> {
+        let status = client(&self.data)?.status().await.map_err(refused)?;
+        let text = if self.json { json(&status)? } else { describe(&status) };
+        print(&text)
+    }
+}
+
+impl StopNode {
+    async fn run(&self) -> Result<ExitCode, Refused> {
+        let client = client(&self.data)?;
+        let pid = client.connect().await.map_err(refused)?.pid;
+        let stop = Stop { pid, busy_too: self.busy, successor: None };
+        match client.stop(stop).await.map_err(refused)? {
+            Stopped::Leaves | Stopped::ControlRestarts => wait_until_gone(&self.data.place()?),
+            Stopped::Stays => Err(Refused::trouble(
+                "failed to stop the node: it has unfinished runs",
+                "wait for them, cancel them, or stop it with --busy: they go on when it starts again",
+            )),
+        }
+    }
+}
+
+/// Its processes hold these locks as long as they live.
+fn wait_until_gone(place: &Place) -> Result<ExitCode, Refused> {
+    for name in ["node", Role::Control.name(), Role::Agent.name()] {
+        let path = place.lock(name);
+        Lock::take(&path).map_err(|error| Refused::at("write", &path, &error))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn client(data: &Data) -> Result<Client, Refused> {
+    let build = this_build().map_err(|error| Refused::at("look at", "/proc".as_ref(), &error))?;
+    let client = Client::new(Arc::new(LocalNode::running(data.place()?)), build);
+    Ok(client.patience(Duration::from_secs(10)))
+}
+
+fn refused(error: ClientError) -> Refused {
+    error.into_refused()
+}
+
+fn in_runtime(work: impl Future<Output = Result<ExitCode, Refused>>) -> Result<ExitCode, Refused> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Refused::trouble(
+            format!("failed to start: {error}"),
+            "see that this user may open more files",
+        )
+    })?;
+    runtime.block_on(work)
+}
+
+fn json(status: &NodeStatus) -> Result<String, Refused> {
+    let text = serde_json::to_string_pretty(status);
+    text.map(|text| text + "\n").map_err(|error| {
+        Refused::trouble(
+            format!("failed to write JSON: {error}"),
+            "report this: it is a mistake in otto",
+        )
+    })
+}
+
+fn describe(status: &NodeStatus) -> String {
+    let mut text = format!("node      otto {} (pid {})\n", status.build, status.pid);
+    if status.build != status.node_build {
+        // Writing to a string cannot fail.
+        writeln!(text, "          supervised by an earlier build").ok();
+    }
+    writeln!(text, "data      {}", status.data).ok();
+    writeln!(text, "address   {}", status.address).ok();
+    writeln!(text, "runs      {} unfinished", status.unfinished_runs).ok();
+    if let Some(idle_ms) = status.idle_ms {
+        writeln!(text, "leaves    when idle for {}", Span(idle_ms)).ok();
+    }
+    for agent in &status.agents {
+        let (leases, free) = (agent.leases.len(), agent.free_slots);
+        writeln!(text, "agent     {} works on {leases}, has {free} free slots", agent.name).ok();
+    }
+    text
+}
+
+fn print(text: &str) -> Result<ExitCode, Refused> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(Refused::trouble(
+            format!("failed to write to standard output: {error}"),
+            "see where it goes",
+        )),
+    }
+}

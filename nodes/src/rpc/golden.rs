@@ -1,0 +1,240 @@
+//! The bytes of every frame, as each release wrote them: what is here must be read for ever.
+//!
+//! A line of `golden/RELEASE.txt` is a name and a frame in hexadecimal. The file of this release is
+//! written anew with `OTTO_BLESS=1`; those of earlier releases are never touched.
+
+use super::api::{
+    ApiError, Ask, ClientWish, Follow, Followed, ListRuns, ListStages, LogEnd, LogPart, ReadBlob,
+    ReadLog, Reason, Retry, StagePhase, StageView, Stop, Stopped, Submit, Submitted, Successor,
+    Why,
+};
+use super::service::{
+    AgentCallsRequest, AgentCallsResponse, ClientCallsRequest, ClientCallsResponse,
+};
+use crate::wire::codec::{AnswererCodec, CallerCodec, decode, encode};
+use crate::wire::hello::{Build, Hello, Role};
+use bytes::BytesMut;
+use otto_actors::ports::control::{Bid, BlobPart, LinkError, Order, Report, ReportAnswer};
+use otto_core::capability::Capabilities;
+use otto_core::ids::{
+    AgentId, AgentRef, Attempt, CommandId, Digest, Epoch, PlanHash, ProjectId, RunId, StageId,
+};
+use otto_core::lease::LeaseId;
+use otto_core::run::duty::EndReason;
+use otto_core::run::outcome::{AttemptEnd, Outcome, Section, StepChange, StepFact, StepPlace};
+use otto_core::time::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_bytes::ByteBuf;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+use tarpc::{ClientMessage, Request, Response, ServerError};
+use tokio_serde::{Deserializer, Serializer};
+
+const RUN: RunId = RunId { project: ProjectId(0x0102_0304_0506_0708), number: 412 };
+const STAGE: StageId = StageId(3);
+const AGENT: AgentRef = AgentRef { agent: AgentId([7; 16]), incarnation: 2 };
+const LEASE: LeaseId = LeaseId {
+    run: RUN,
+    stage: STAGE,
+    attempt: Attempt(1),
+    epoch: Epoch { incarnation: 1, counter: 9 },
+};
+
+/// Frames by name; each was read back and written again to the same bytes.
+#[derive(Default)]
+struct Frames(Vec<(&'static str, Vec<u8>)>);
+
+impl Frames {
+    fn plain<T: Serialize + DeserializeOwned>(&mut self, name: &'static str, value: &T) {
+        let bytes = encode(value).unwrap();
+        let again: T = decode(&bytes).unwrap();
+        assert_eq!(encode(&again).unwrap(), bytes, "{name}");
+        self.0.push((name, bytes));
+    }
+
+    /// A request, in tarpc's envelope, with a deadline that is over: the time left is zero.
+    fn request<Req>(&mut self, name: &'static str, message: Req)
+    where
+        Req: Serialize + DeserializeOwned,
+    {
+        let mut context = tarpc::context::current();
+        context.deadline -= Duration::from_mins(1);
+        let message = ClientMessage::Request(Request { context, id: 5, message });
+        let mut caller = CallerCodec::<Req, ()>::default();
+        let bytes = Pin::new(&mut caller).serialize(&message).unwrap();
+        let mut answerer = AnswererCodec::<Req, ()>::default();
+        let read = Pin::new(&mut answerer).deserialize(&BytesMut::from(&bytes[..])).unwrap();
+        let ClientMessage::Request(read) = read else { panic!("{name} is no request") };
+        let (ClientMessage::Request(sent), id) = (message, read.id) else { unreachable!() };
+        assert_eq!(encode(&read.message).unwrap(), encode(&sent.message).unwrap(), "{name}");
+        assert_eq!(id, 5, "{name}");
+        self.0.push((name, bytes.to_vec()));
+    }
+
+    fn response<Resp>(&mut self, name: &'static str, message: Result<Resp, ServerError>)
+    where
+        Resp: Serialize + DeserializeOwned,
+    {
+        let mut answerer = AnswererCodec::<(), Resp>::default();
+        let response = Response { request_id: 5, message };
+        let bytes = Pin::new(&mut answerer).serialize(&response).unwrap();
+        let mut caller = CallerCodec::<(), Resp>::default();
+        let read = Pin::new(&mut caller).deserialize(&BytesMut::from(&bytes[..])).unwrap();
+        assert_eq!(Pin::new(&mut answerer).serialize(&read).unwrap(), bytes, "{name}");
+        self.0.push((name, bytes.to_vec()));
+    }
+}
+
+fn hellos(frames: &mut Frames) {
+    let build = Build { version: "0.1.0".to_owned(), made_ns: 1, size: 2 };
+    let mut hello = Hello::new(Role::Client, build);
+    hello.pid = 77;
+    frames.plain("hello", &hello);
+    let cancel: ClientMessage<()> =
+        ClientMessage::Cancel { trace_context: tarpc::trace::Context::default(), request_id: 5 };
+    let mut caller = CallerCodec::<(), ()>::default();
+    frames.0.push(("cancel", Pin::new(&mut caller).serialize(&cancel).unwrap().to_vec()));
+    let throttled = ServerError::new(std::io::ErrorKind::WouldBlock, "throttled".to_owned());
+    frames.response::<()>("server error", Err(throttled));
+}
+
+fn client_requests(frames: &mut Frames) {
+    use ClientCallsRequest as Req;
+    let submit = Submit {
+        project: "shop".to_owned(),
+        key: "k".to_owned(),
+        plan: PlanHash([1; 32]),
+        plan_bytes: Some(ByteBuf::from(vec![0x80])),
+        snapshot: Some(Digest([2; 32])),
+    };
+    let successor = Successor { path: "/otto".to_owned(), build: Build::default() };
+    let cancel = ClientWish::Cancel { reason: Some("wrong branch".to_owned()) };
+    let read = ReadLog {
+        run: RUN,
+        stage: STAGE,
+        attempt: Attempt(1),
+        offset: 10,
+        limit: 100,
+        wait_ms: 5000,
+    };
+    let part = BlobPart { digest: Digest([2; 32]), offset: 0, bytes: vec![1, 2], last: true };
+    let retry = Retry { run: RUN, key: "k".to_owned(), everything: false };
+    let list = ListRuns { project: Some("shop".to_owned()), before: Some(RUN), limit: 20 };
+    frames.request("client submit", Req::Submit { submit });
+    frames.request("client retry", Req::Retry { retry });
+    frames.request("client run", Req::Run { run: RUN });
+    frames.request("client runs", Req::Runs { list });
+    frames.request(
+        "client stages",
+        Req::Stages { list: ListStages { run: RUN, from: 0, limit: 100 } },
+    );
+    let follow = Follow { run: RUN, after: 3, wait_ms: 5000 };
+    frames.request("client follow", Req::Follow { follow });
+    frames.request("client plan", Req::Plan { plan: PlanHash([1; 32]) });
+    frames.request("client log", Req::Log { read });
+    let ask = Ask { run: RUN, id: CommandId([3; 16]), wish: cancel };
+    frames.request("client ask", Req::Ask { ask });
+    frames.request("client why", Req::Why { why: Why { run: RUN, stage: Some(STAGE) } });
+    frames.request("client agents", Req::Agents {});
+    frames.request("client has", Req::Has { digest: Digest([2; 32]) });
+    frames.request("client put", Req::Put { part });
+    let read = ReadBlob { digest: Digest([2; 32]), offset: 0, limit: 100 };
+    frames.request("client get", Req::Get { read });
+    frames.request("client status", Req::Status {});
+    let stop = Stop { pid: 77, busy_too: false, successor: Some(successor) };
+    frames.request("client stop", Req::Stop { stop });
+}
+
+fn client_responses(frames: &mut Frames) {
+    use ClientCallsResponse as Resp;
+    frames
+        .response("client submitted", Ok(Resp::Submit(Ok(Submitted { run: RUN, repeated: true }))));
+    let refused = ApiError::NotFound("run 7".to_owned());
+    frames.response("client refused", Ok(Resp::Run(Err(refused))));
+    let followed = Followed { entries: vec![ByteBuf::from(vec![1])], retired: true };
+    frames.response("client followed", Ok(Resp::Follow(Ok(followed))));
+    let end = Some(LogEnd::Cut { missing_bytes: 3 });
+    frames.response("client log part", Ok(Resp::Log(Ok(LogPart { bytes: b"hi".to_vec(), end }))));
+    frames.response("client plan", Ok(Resp::Plan(Ok(ByteBuf::from(vec![0x80])))));
+    let reason = Reason { stage: STAGE, path: "Build".to_owned(), text: "runs".to_owned() };
+    frames.response("client reasons", Ok(Resp::Why(Ok(vec![reason]))));
+    let stage = StageView {
+        stage: STAGE,
+        path: "Build".to_owned(),
+        phase: StagePhase::Settled,
+        outcome: Some(Outcome::Failed),
+        cause: "exit code 1".to_owned(),
+        attempt: Some(Attempt(1)),
+        opened: Some(Timestamp(1)),
+        settled: Some(Timestamp(2)),
+    };
+    frames.response("client stages", Ok(Resp::Stages(Ok(vec![stage]))));
+    frames.response("client stopped", Ok(Resp::Stop(Ok(Stopped::ControlRestarts))));
+}
+
+fn agent_frames(frames: &mut Frames) {
+    use {AgentCallsRequest as Req, AgentCallsResponse as Resp};
+    let bid = Bid {
+        agent: AGENT,
+        name: "a1".to_owned(),
+        capabilities: Capabilities::default(),
+        free_slots: 2,
+        holds: vec![LEASE],
+        cost: 1,
+    };
+    let fact = StepFact {
+        step: StepPlace { section: Section::Finally, index: 1 },
+        at: Timestamp(5),
+        what: StepChange::Ended { outcome: Outcome::Failed, detail: "exit code 1".to_owned() },
+    };
+    let end = AttemptEnd {
+        outcome: Outcome::Failed,
+        cause: "exit code 1".to_owned(),
+        captured: BTreeMap::new(),
+        artifacts: BTreeMap::from([("a".to_owned(), Digest([2; 32]))]),
+        log_bytes: 7,
+    };
+    let reports = vec![
+        Report::Declined { lease: LEASE },
+        Report::Finished { lease: LEASE, facts: vec![fact], end },
+    ];
+    frames.request("agent bid", Req::Bid { bid });
+    frames.request("agent renew", Req::Renew { agent: AGENT, leases: vec![LEASE] });
+    frames.request("agent report", Req::Report { agent: AGENT, reports });
+    let bytes = ByteBuf::from(b"hi".to_vec());
+    frames.request("agent log", Req::Log { agent: AGENT, lease: LEASE, offset: 4, bytes });
+    frames.request("agent seal", Req::Seal { agent: AGENT, lease: LEASE, length: 6 });
+    frames.request("agent blob", Req::Blob { digest: Digest([2; 32]), offset: 0, limit: 9 });
+    let orders = vec![Order::End { lease: LEASE, reason: EndReason::TimedOut }];
+    frames.response("agent orders", Ok(Resp::Bid(Ok(orders))));
+    frames.response("agent answers", Ok(Resp::Report(Ok(vec![ReportAnswer::Stale]))));
+    let refused = LinkError::Refused("over".to_owned());
+    frames.response("agent refused", Ok(Resp::Log(Err(refused))));
+}
+
+#[test]
+fn frames_have_the_bytes_of_their_release() {
+    let mut frames = Frames::default();
+    hellos(&mut frames);
+    client_requests(&mut frames);
+    client_responses(&mut frames);
+    agent_frames(&mut frames);
+    let mut text = String::new();
+    for (name, bytes) in &frames.0 {
+        let hex = bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        writeln!(text, "{name}: {hex}").unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rpc/golden/0.1.txt");
+    if std::env::var_os("OTTO_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    for (ours, theirs) in text.lines().zip(golden.lines()) {
+        assert_eq!(ours, theirs);
+    }
+    assert_eq!(text.lines().count(), golden.lines().count());
+}
