@@ -9,7 +9,7 @@ use super::system::{SeededChance, SystemClock, seed};
 use super::trace;
 use super::trouble::EXIT_INFRASTRUCTURE;
 use super::unix::OwnerListener;
-use crate::control::{ControlConfig, Ending, Platform, run_control};
+use crate::control::{ControlConfig, Ending, Outside, Platform, run_control};
 use crate::logs::FileLogs;
 use crate::objects::ObjectBlobs;
 use crate::replica::ShardsConfig;
@@ -66,7 +66,7 @@ fn begin(role: Role, inheritance: Inheritance) -> Result<(), Refused> {
     let runtime = runtime.map_err(at("start a runtime for", place.data()))?;
     let ended = match role {
         Role::Control => runtime.block_on(control(&place, inheritance)),
-        Role::Agent => Ok(()),
+        Role::Agent => runtime.block_on(agent(inheritance)),
     };
     // Nothing that still runs is worth waiting for: it is on disk, or it never was.
     runtime.shutdown_background();
@@ -89,16 +89,15 @@ async fn control(place: &Place, inheritance: Inheritance) -> Result<(), Refused>
     let seed = seed().map_err(system)?;
     let build = this_build().map_err(system)?;
     let superseded = build != orders.node_build;
-    let platform = Platform {
+    let outside = Outside {
         listener: Arc::new(listener),
-        disk: Box::new(disk),
-        executor: Box::new(Threads),
         clock: Arc::new(SystemClock::new()),
         chance: Arc::new(SeededChance::new(seed)),
         blobs: Arc::new(blobs),
         logs: Arc::new(FileLogs::new(place.logs())),
         sabotage: Arc::new(NoSabotage),
     };
+    let platform = Platform { disk: Box::new(disk), executor: Box::new(Threads), outside };
     let idle = orders.idle_ms.map(Duration::from_millis);
     let config = ControlConfig {
         build,
@@ -127,6 +126,11 @@ async fn control(place: &Place, inheritance: Inheritance) -> Result<(), Refused>
         }
     };
     report.send(&mut said).map_err(system)
+}
+
+async fn agent(inheritance: Inheritance) -> Result<(), Refused> {
+    orphaned(inheritance.supervisor).await;
+    Ok(())
 }
 
 /// Returns when the supervisor is gone.
