@@ -74,6 +74,32 @@ fn from_json_at(json: &Json, depth: usize) -> Result<Value, String> {
     }
 }
 
+/// Reads what somebody typed as a value of a type: `name=value` on a command line. Items of a list
+/// stand between commas.
+///
+/// # Errors
+/// What was expected and what was found.
+pub fn parse(text: &str, value_type: &ValueType) -> Result<Value, String> {
+    let expected = || format!("expected {value_type}, found '{text}'");
+    let value = match value_type {
+        ValueType::Number => Value::Number(Decimal::parse(text).ok_or_else(expected)?),
+        ValueType::Boolean => Value::Boolean(text.parse().map_err(|_| expected())?),
+        ValueType::List(_) if text.is_empty() => Value::List(Vec::new()),
+        ValueType::List(item) => {
+            let items: Result<_, _> = text.split(',').map(|text| parse(text, item)).collect();
+            Value::List(items?)
+        }
+        ValueType::Text
+        | ValueType::Script
+        | ValueType::Enumeration(_)
+        | ValueType::Environment(_)
+        | ValueType::Duration
+        | ValueType::Size
+        | ValueType::Path => Value::Text(text.to_owned()),
+    };
+    check(&value, value_type).map(|()| value)
+}
+
 /// Checks that a value is of a type.
 ///
 /// # Errors
@@ -126,4 +152,36 @@ pub fn check(value: &Value, value_type: &ValueType) -> Result<(), String> {
         Value::Absent => "nothing".to_owned(),
     };
     Err(format!("expected {value_type}, found {found}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+    use otto_core::value::{Decimal, Value, ValueType};
+
+    #[test]
+    fn typed_text_becomes_a_value_of_its_type() {
+        let check = |text: &str, value_type: ValueType, expected: Option<Value>| {
+            assert_eq!(parse(text, &value_type).ok(), expected, "{text} as {value_type}");
+        };
+        let text = |text: &str| Some(Value::Text(text.to_owned()));
+        let numbers = || ValueType::List(Box::new(ValueType::Number));
+        let words = || ValueType::Enumeration(vec!["small".to_owned(), "large".to_owned()]);
+        check("7", ValueType::Text, text("7"));
+        check("-0.5", ValueType::Number, Some(Value::Number(Decimal(-500_000))));
+        check("seven", ValueType::Number, None);
+        check("true", ValueType::Boolean, Some(Value::Boolean(true)));
+        check("yes", ValueType::Boolean, None);
+        check("small", words(), text("small"));
+        check("tiny", words(), None);
+        check("1h30m", ValueType::Duration, text("1h30m"));
+        check("90", ValueType::Duration, None);
+        check("2G", ValueType::Size, text("2G"));
+        check("a/b", ValueType::Path, text("a/b"));
+        check("../a", ValueType::Path, None);
+        check("", numbers(), Some(Value::List(Vec::new())));
+        check("1,x", numbers(), None);
+        let two = vec![Value::Number(Decimal(1_000_000)), Value::Number(Decimal(2_000_000))];
+        check("1,2", numbers(), Some(Value::List(two)));
+    }
 }

@@ -7,11 +7,13 @@ mod agent;
 
 pub use agent::Asked;
 
+use crate::control_socket::Status;
 use crate::invocation::{Control, Identity, Invocation, Secret, VARIABLE, VERSION};
 use crate::plain::{self, Plain};
 use crate::problem::instead;
 use crate::steps::{COMMANDS, PREFIX};
 use agent::Agent;
+use otto_core::run::outcome::Outcome;
 use otto_core::step::{Entrypoint, Library, LibrarySource, Parameter, Signature, Word};
 use otto_core::value::Value;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -58,6 +60,8 @@ pub struct Setup<'a> {
 pub struct Trial {
     /// The exit code; 128 and its number for a signal.
     pub code: i32,
+    /// How that counts, together with what the step said of itself.
+    pub outcome: Outcome,
     /// How the process ended, for people: `exit status: 1`.
     pub detail: String,
     /// What the step asked of its agent.
@@ -144,7 +148,35 @@ pub fn run(setup: &Setup<'_>) -> Result<Trial, TrialError> {
     }
     let status = child.wait().map_err(machine("wait for the step"))?;
     served.map_err(machine("serve the control socket"))?;
-    Ok(Trial { code: code(status), detail: status.to_string(), asked: agent.asked })
+    let code = code(status);
+    let outcome = outcome(signature, &invocation, code, &agent.asked);
+    Ok(Trial { code, outcome, detail: status.to_string(), asked: agent.asked })
+}
+
+/// What an exit code stands for: a script's own codes are failures, unless it was said otherwise.
+fn outcome(signature: &Signature, invocation: &Invocation, code: i32, asked: &Asked) -> Outcome {
+    let script = matches!(signature.entrypoint, Entrypoint::Script { .. });
+    let exit = match code {
+        0 => Outcome::Success,
+        code if script => {
+            let unstable = match invocation.parameter("unstable") {
+                Value::List(codes) => {
+                    codes.iter().any(|listed| listed.to_string() == code.to_string())
+                }
+                Value::Text(_) | Value::Number(_) | Value::Boolean(_) | Value::Absent => false,
+            };
+            if unstable { Outcome::Unstable } else { Outcome::Failed }
+        }
+        2 => Outcome::Cancelled,
+        3 => Outcome::Unstable,
+        _ => Outcome::Failed,
+    };
+    let said = asked.status.iter().chain(&asked.end).map(|verdict| match verdict.status {
+        Status::Success => Outcome::Success,
+        Status::Unstable => Outcome::Unstable,
+        Status::Failed => Outcome::Failed,
+    });
+    said.fold(exit, Outcome::max)
 }
 
 fn signature<'a>(library: &'a Library, symbol: &str) -> Result<&'a Signature, TrialError> {
@@ -247,12 +279,15 @@ fn command(
             Ok(command)
         }
         Entrypoint::Arguments(words) => {
-            let mut words = words.iter().filter_map(|word| match word {
-                Word::Literal(text) => Some(text.clone()),
-                Word::Parameter(name) => {
-                    let value = invocation.parameter(name);
-                    (*value != Value::Absent).then(|| value.to_string())
-                }
+            let mut words = words.iter().flat_map(|word| match word {
+                Word::Literal(text) => vec![text.clone()],
+                Word::Parameter(name) => match invocation.parameter(name) {
+                    Value::Absent => Vec::new(),
+                    Value::List(values) => values.iter().map(Value::to_string).collect(),
+                    value @ (Value::Text(_) | Value::Number(_) | Value::Boolean(_)) => {
+                        vec![value.to_string()]
+                    }
+                },
             });
             let mut command = Command::new(words.next().unwrap_or_default());
             command.args(words);

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod authors;
+mod book;
 mod git;
 mod manifests;
 mod packages;

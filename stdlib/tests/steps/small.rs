@@ -1,7 +1,22 @@
 //! The steps that do little: their exit codes, and what they ask.
 
 use crate::{Bench, text};
-use otto_core::value::Value;
+use otto_core::run::outcome::Outcome;
+use otto_core::value::{Decimal, Value};
+
+#[test]
+fn exit_codes_count_as_the_manifest_says() {
+    let run = |symbol: &str, arguments: &[(&str, Value)]| Bench::new().step(symbol, arguments);
+    let exits = |code: &str| ("script", text(&format!("exit {code}")));
+    let three = Value::Number(Decimal::whole(3).expect("small"));
+    let unstable = ("unstable", Value::List(vec![three]));
+    assert_eq!(run("sh", &[exits("0")]).outcome, Outcome::Success);
+    assert_eq!(run("sh", &[exits("3")]).outcome, Outcome::Failed);
+    assert_eq!(run("sh", &[exits("2")]).outcome, Outcome::Failed);
+    assert_eq!(run("sh", &[exits("3"), unstable.clone()]).outcome, Outcome::Unstable);
+    assert_eq!(run("sh", &[exits("2"), unstable]).outcome, Outcome::Failed);
+    assert_eq!(run("error", &[("message", text("no"))]).outcome, Outcome::Failed);
+}
 
 fn check(symbol: &str, arguments: &[(&str, Value)], code: i32) {
     let trial = Bench::new().step(symbol, arguments);
