@@ -138,8 +138,11 @@ impl Medium {
         for (position, change) in (0..).zip(&unsynced) {
             match crash {
                 Crash::LoseAll => {}
-                Crash::Prefix if position < first => change.make(&mut self.kept),
-                Crash::Prefix => {}
+                Crash::Prefix => {
+                    if position < first {
+                        change.make(&mut self.kept);
+                    }
+                }
                 Crash::Subset => {
                     if dice.chance(50) {
                         change.make(&mut self.kept);

@@ -2,11 +2,12 @@
 
 use super::record;
 use super::types::{Entry, Group, LogId, StorageError, Vote};
-use crate::store::{Fault, Log, LogChange, Slot};
+use crate::store::{Fault, Log, LogChange, Slot, StoreFile};
+use openraft::StorageIOError;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader};
-use openraft::{RaftLogId, StorageIOError};
 use otto_core::ids::ShardId;
+use otto_core::journal::Unreadable;
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
@@ -83,6 +84,29 @@ impl ShardLog {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn state(&self) -> Result<LogState<Group>, Fault> {
+        let purged = self.log.recall(self.shard, Slot::Purged)?;
+        let purged = purged.map(|bytes| record::read_place(&bytes)).transpose();
+        let last = self.log.last(self.shard)?;
+        let last = last.map(|bytes| record::read_entry(&bytes)).transpose();
+        let last_purged_log_id = purged.map_err(|unreadable| misread(&unreadable))?;
+        let last = last.map_err(|unreadable| misread(&unreadable))?;
+        let last_log_id = last.map(|entry| entry.log_id).or(last_purged_log_id);
+        Ok(LogState { last_purged_log_id, last_log_id })
+    }
+
+    fn vote(&self) -> Result<Option<Vote>, Fault> {
+        let vote = self.log.recall(self.shard, Slot::Vote)?;
+        let vote = vote.map(|bytes| record::read_vote(&bytes)).transpose();
+        vote.map_err(|unreadable| misread(&unreadable))
+    }
+
+    fn stored(&self, range: RangeInclusive<u64>) -> Result<Vec<Entry>, Fault> {
+        let stored = self.log.entries(self.shard, range)?;
+        let entries = stored.iter().map(|bytes| record::read_entry(bytes));
+        entries.collect::<Result<_, _>>().map_err(|unreadable| misread(&unreadable))
+    }
+
     async fn change(&self, change: LogChange) -> Result<(), StorageError> {
         let (reply, answer) = oneshot::channel();
         // Nobody waits any more where the shard was stopped meanwhile.
@@ -92,8 +116,12 @@ impl ShardLog {
     }
 }
 
+fn misread(unreadable: &Unreadable) -> Fault {
+    Fault::unreadable(StoreFile::Log, unreadable)
+}
+
 /// A fault, as openraft wants it.
-pub(super) fn failed(fault: &(impl std::error::Error + 'static)) -> StorageError {
+pub(super) fn failed(fault: &Fault) -> StorageError {
     StorageIOError::new(ErrorSubject::Store, ErrorVerb::Write, AnyError::new(fault)).into()
 }
 
@@ -106,9 +134,7 @@ impl RaftLogReader<Group> for ShardLog {
         if let Some(entries) = self.tail().range(&range) {
             return Ok(entries);
         }
-        let stored = self.log.entries(self.shard, range).map_err(|fault| failed(&fault))?;
-        let entries = stored.iter().map(|bytes| record::read_entry(bytes));
-        entries.collect::<Result<_, _>>().map_err(|unreadable| failed(&unreadable))
+        self.stored(range).map_err(|fault| failed(&fault))
     }
 }
 
@@ -131,14 +157,7 @@ impl RaftLogStorage<Group> for ShardLog {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<Group>, StorageError> {
-        let purged = self.log.recall(self.shard, Slot::Purged).map_err(|fault| failed(&fault))?;
-        let purged = purged.map(|bytes| record::read_place(&bytes)).transpose();
-        let last = self.log.last(self.shard).map_err(|fault| failed(&fault))?;
-        let last = last.map(|bytes| record::read_entry(&bytes)).transpose();
-        let last_purged_log_id = purged.map_err(|unreadable| failed(&unreadable))?;
-        let last = last.map_err(|unreadable| failed(&unreadable))?;
-        let last_log_id = last.map(|entry| *entry.get_log_id()).or(last_purged_log_id);
-        Ok(LogState { last_purged_log_id, last_log_id })
+        self.state().map_err(|fault| failed(&fault))
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -150,9 +169,7 @@ impl RaftLogStorage<Group> for ShardLog {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
-        let vote = self.log.recall(self.shard, Slot::Vote).map_err(|fault| failed(&fault))?;
-        let vote = vote.map(|bytes| record::read_vote(&bytes)).transpose();
-        vote.map_err(|unreadable| failed(&unreadable))
+        self.vote().map_err(|fault| failed(&fault))
     }
 
     async fn append<I>(

@@ -8,7 +8,7 @@ use super::record::Mark;
 use super::types::{
     Batch, Entry, Group, LogId, Membership, Payload, Snapshot, SnapshotMeta, StorageError, Verdicts,
 };
-use crate::store::{Batch as Applying, Fault, State};
+use crate::store::{Batch as Applying, Fault, Picture, State, StoreFile};
 use openraft::storage::{RaftStateMachine, Snapshot as RaftSnapshot};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use otto_core::ids::ShardId;
@@ -28,14 +28,25 @@ impl Machine {
         Self { shard, state, members: Membership::default() }
     }
 
-    fn mark(&self) -> Result<Mark, StorageError> {
-        let bytes = self.state.mark(self.shard).map_err(|fault| failed(&fault))?;
+    fn mark(&self) -> Result<Mark, Fault> {
+        let bytes = self.state.mark(self.shard)?;
         read_mark(&bytes.unwrap_or_default())
+    }
+
+    /// Makes the state durable; answers up to where it is.
+    async fn settle(&self) -> Result<Mark, Fault> {
+        read_mark(&self.state.settle(self.shard).await?)
+    }
+
+    /// Takes a picture of the state; `None` where nothing was applied yet.
+    fn picture(&self) -> Result<Option<(Mark, Picture)>, Fault> {
+        let Some(picture) = self.state.picture(self.shard)? else { return Ok(None) };
+        Ok(Some((read_mark(&picture.mark)?, picture)))
     }
 }
 
-fn read_mark(bytes: &[u8]) -> Result<Mark, StorageError> {
-    Mark::from_bytes(bytes).map_err(|unreadable| failed(&unreadable))
+fn read_mark(bytes: &[u8]) -> Result<Mark, Fault> {
+    Mark::from_bytes(bytes).map_err(|unreadable| Fault::unreadable(StoreFile::State, &unreadable))
 }
 
 fn named(mark: Mark, what: &str, snapshot: Snapshot) -> RaftSnapshot<Group> {
@@ -50,8 +61,8 @@ fn named(mark: Mark, what: &str, snapshot: Snapshot) -> RaftSnapshot<Group> {
 
 impl RaftSnapshotBuilder<Group> for Machine {
     async fn build_snapshot(&mut self) -> Result<RaftSnapshot<Group>, StorageError> {
-        let settled = self.state.settle(self.shard).await.map_err(|fault| failed(&fault))?;
-        Ok(named(read_mark(&settled)?, "point", Snapshot::Point))
+        let settled = self.settle().await.map_err(|fault| failed(&fault))?;
+        Ok(named(settled, "point", Snapshot::Point))
     }
 }
 
@@ -59,7 +70,7 @@ impl RaftStateMachine<Group> for Machine {
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), StorageError> {
-        let Mark { applied, members } = self.mark()?;
+        let Mark { applied, members } = self.mark().map_err(|fault| failed(&fault))?;
         self.members = members.clone();
         Ok((applied, members))
     }
@@ -98,17 +109,22 @@ impl RaftStateMachine<Group> for Machine {
 
     async fn install_snapshot(
         &mut self,
-        _meta: &SnapshotMeta,
-        _snapshot: Box<Snapshot>,
+        meta: &SnapshotMeta,
+        snapshot: Box<Snapshot>,
     ) -> Result<(), StorageError> {
-        let detail = "a group of one node was sent a snapshot".to_owned();
-        Err(failed(&Fault::Stopped(detail)))
+        let Snapshot::Picture(picture) = *snapshot else {
+            let detail = "a shard was to be replaced by a snapshot without content".to_owned();
+            return Err(failed(&Fault::Stopped(detail)));
+        };
+        let mark = Mark { applied: meta.last_log_id, members: meta.last_membership.clone() };
+        let installed = self.state.install(self.shard, &picture, mark.to_bytes()).await;
+        installed.map_err(|fault| failed(&fault))?;
+        self.members = mark.members;
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<RaftSnapshot<Group>>, StorageError> {
-        let picture = self.state.picture(self.shard).map_err(|fault| failed(&fault))?;
-        let Some(picture) = picture else { return Ok(None) };
-        let mark = read_mark(&picture.mark)?;
-        Ok(Some(named(mark, "picture", Snapshot::Picture(picture))))
+        let taken = self.picture().map_err(|fault| failed(&fault))?;
+        Ok(taken.map(|(mark, picture)| named(mark, "picture", Snapshot::Picture(picture))))
     }
 }

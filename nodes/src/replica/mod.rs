@@ -38,7 +38,8 @@ pub struct ShardsConfig {
     pub node: u64,
     /// Into how many shards a new cluster is divided; one that exists keeps its number.
     pub shards: u16,
-    /// What randomness is drawn from: the operating system's in production.
+    /// A number that no other node has: from the operating system in production, from the seed in a
+    /// simulation. Elections draw from it, and it tells which two files belong together.
     pub seed: u64,
 }
 
@@ -51,7 +52,7 @@ impl Default for ShardsConfig {
 /// The shards of this node.
 #[derive(Debug)]
 pub struct Shards {
-    shards: Vec<Arc<Shard>>,
+    groups: Vec<Arc<Shard>>,
     store: Store,
     upkeep: JoinHandle<()>,
 }
@@ -77,7 +78,7 @@ impl Shards {
             started.push(shard.map_err(|fatal| store.refused(fatal.to_string()))?);
         }
         let upkeep = tokio::spawn(keep_up(store.state.clone(), started.clone()));
-        Ok(Self { shards: started, store, upkeep })
+        Ok(Self { groups: started, store, upkeep })
     }
 
     /// How many shards there are.
@@ -92,7 +93,7 @@ impl Shards {
 
     /// The journal of a shard; `None` where there is no such shard.
     pub fn journal(&self, shard: ShardId) -> Option<SharedJournal> {
-        let shard = self.shards.get(usize::from(shard.0))?;
+        let shard = self.groups.get(usize::from(shard.0))?;
         Some(Arc::clone(shard) as SharedJournal)
     }
 
@@ -101,7 +102,7 @@ impl Shards {
     /// # Errors
     /// [`JournalError::Store`] where it never will, [`JournalError::NotLeader`] where it does not.
     pub async fn ready(&self, shard: ShardId) -> Result<(), JournalError> {
-        match self.shards.get(usize::from(shard.0)) {
+        match self.groups.get(usize::from(shard.0)) {
             Some(shard) => shard.ready().await,
             None => Err(JournalError::NotLeader(format!("there is no shard {shard}"))),
         }
@@ -119,7 +120,7 @@ impl Shards {
     /// The fault that kept the state from becoming durable. Nothing acknowledged is lost by it.
     pub async fn close(self) -> Result<(), Fault> {
         self.upkeep.abort();
-        for shard in &self.shards {
+        for shard in &self.groups {
             shard.stop().await;
         }
         let settled = self.store.state.close().await;
@@ -157,6 +158,7 @@ async fn keep_up(state: State, shards: Vec<Arc<Shard>>) {
         if state.settle(ShardId(0)).await.is_err() {
             return;
         }
+        while let Ok(true) = state.sweep().await {}
         let trims = shards.iter().map(|shard| shard.trim(TRIM_BYTES));
         if try_join_all(trims).await.is_err() {
             return;

@@ -146,8 +146,8 @@ impl Shard {
     /// can only be deposed after it let others vote, which it would see here first.
     fn is_alone(&self) -> bool {
         let metrics = self.raft.server_metrics();
-        let alone = metrics.borrow().membership_config.voter_ids().eq([self.node]);
-        alone
+        let seen = metrics.borrow();
+        seen.membership_config.voter_ids().eq([self.node])
     }
 
     /// Waits until the shard serves.

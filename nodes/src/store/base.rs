@@ -4,6 +4,7 @@ use super::disk::StoreFile;
 use super::fault::{Fault, Health};
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// How a transaction ends.
@@ -77,7 +78,9 @@ impl Base {
 
     /// Closes the file cleanly, after all that read from it are done.
     pub(super) fn close(&self) {
-        drop(self.database.write().unwrap_or_else(PoisonError::into_inner).take());
+        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        // A database that can't be closed is damaged; whoever opens it next says so.
+        unless_senseless(|| drop(database)).ok();
     }
 
     fn on_database<T>(
@@ -87,12 +90,19 @@ impl Base {
         self.health.check()?;
         let open = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = open.as_ref().ok_or(Fault::Closed)?;
-        act(database).map_err(|error| {
+        let outcome = unless_senseless(|| act(database)).and_then(|outcome| outcome);
+        outcome.map_err(|error| {
             let fault = Fault::new(self.file, &error);
             self.health.raise(&fault);
             fault
         })
     }
+}
+
+/// redb trusts the pages that it reads, and panics where they make no sense: that is damage, not a
+/// defect of ours.
+pub(super) fn unless_senseless<T>(act: impl FnOnce() -> T) -> Result<T, redb::Error> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|_panic| damaged("its pages make no sense"))
 }
 
 /// Puts a checksum before bytes that go to disk. redb verifies its own only while it repairs.

@@ -1,6 +1,7 @@
 //! What makes a store unusable, and how everyone learns of it.
 
 use super::disk::StoreFile;
+use otto_core::journal::Unreadable;
 use std::io;
 use tokio::sync::watch;
 
@@ -52,6 +53,11 @@ impl Fault {
             redb::Error::DatabaseClosed => Self::Closed,
             other => Self::Io { file, detail: other.to_string() },
         }
+    }
+
+    /// A record that is whole, yet does not say what it must.
+    pub(crate) fn unreadable(file: StoreFile, unreadable: &Unreadable) -> Self {
+        Self::Damaged { file, detail: format!("failed to {unreadable}") }
     }
 
     fn from_io(file: StoreFile, error: &io::Error) -> Self {

@@ -20,6 +20,7 @@ mod fault;
 mod log;
 mod open;
 mod read;
+mod spaces;
 mod state;
 
 pub use disk::{Disk, Folder, StoreFile};

@@ -4,15 +4,15 @@
 //! log's identity, then the state's word that the pair is complete. Only before that word may a
 //! missing file be made anew; behind it, it is damage.
 
-use super::base::{Base, Commit};
+use super::base::{Base, Commit, unless_senseless};
 use super::disk::{Disk, Handle, StoreFile};
 use super::executor::Executor;
 use super::fault::{Fault, Health, is_full};
 use super::log::{self, Log};
+use super::spaces;
 use super::state::{self, State};
 use redb::{Builder, Database, ReadTransaction, StorageBackend, TableDefinition, TableHandle};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The format that this build writes, and the newest it reads.
 pub const FORMAT: u64 = 1;
@@ -281,19 +281,15 @@ impl Opening<'_> {
         };
         let mut builder = Builder::new();
         builder.set_cache_size(cache_bytes);
-        // redb trusts what it finds, and panics where that makes no sense.
         let open = || builder.create_with_backend(Handle(backend));
-        match catch_unwind(AssertUnwindSafe(open)) {
-            Ok(Ok(database)) => Ok(database),
-            Ok(Err(error)) => Err(match redb::Error::from(error) {
-                redb::Error::DatabaseAlreadyOpen => OpenError::Locked { place: self.disk.place() },
-                redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    self.foreign(file, "it is no database of Otto's".to_owned())
-                }
-                other => self.refuse(file, Fault::new(file, &other)),
-            }),
-            Err(_panic) => Err(self.damaged(file, "its pages make no sense".to_owned())),
-        }
+        let opened = unless_senseless(open).and_then(|opened| opened.map_err(redb::Error::from));
+        opened.map_err(|error| match error {
+            redb::Error::DatabaseAlreadyOpen => OpenError::Locked { place: self.disk.place() },
+            redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.foreign(file, "it is no database of Otto's".to_owned())
+            }
+            other => self.refuse(file, Fault::new(file, &other)),
+        })
     }
 
     /// Writes, durably, what a file is to say of itself, and makes its tables where they are missing.
@@ -313,6 +309,7 @@ impl Opening<'_> {
                     transaction.open_table(state::HEADS)?;
                     transaction.open_table(state::JOURNALS)?;
                     transaction.open_table(state::WAKES)?;
+                    transaction.open_table(spaces::UNOWNED)?;
                 }
             }
             Ok(())

@@ -47,6 +47,14 @@ impl State {
                 }
                 entries.push(unseal(entry.value())?.to_vec());
             }
+            let head = read.open_table(HEADS)?.get(head_key(space, entity))?;
+            let version = match head {
+                Some(head) => read_head(head.value())?.version,
+                None => 0,
+            };
+            if version > after + entries.len() as u64 {
+                return Err(damaged(format!("entry {version} of {entity} is missing")));
+            }
             Ok(entries)
         })
     }

@@ -9,6 +9,7 @@ use super::apply::{self, Applied};
 use super::base::{Base, Commit, damaged, seal, unseal};
 use super::executor::Batcher;
 use super::fault::Fault;
+use super::spaces::{self, SpaceOrder, Spaces, Taken};
 use otto_core::ids::ShardId;
 use otto_core::journal::{Proposal, Verdict};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
@@ -74,6 +75,7 @@ pub(crate) type Verdicts = Vec<Vec<Verdict>>;
 enum Order {
     Apply(Batch, oneshot::Sender<Result<Verdicts, Fault>>),
     Settle(ShardId, oneshot::Sender<Result<Vec<u8>, Fault>>),
+    Space(SpaceOrder),
     Close(oneshot::Sender<Result<(), Fault>>),
 }
 
@@ -102,8 +104,13 @@ impl State {
             });
             rows.collect::<Result<_, redb::Error>>()
         })?;
-        let mut applier =
-            Applier { base: base.clone(), current: settled.clone(), settled, unsettled_bytes: 0 };
+        let mut applier = Applier {
+            base: base.clone(),
+            spaces: Spaces::read(&base, &settled)?,
+            current: settled.clone(),
+            settled,
+            unsettled_bytes: 0,
+        };
         let work = move |orders| applier.work(orders);
         Ok((Self { base, orders }, Box::new(Batcher::new(inbox, work))))
     }
@@ -117,6 +124,28 @@ impl State {
     /// nothing was applied yet.
     pub(crate) async fn settle(&self, shard: ShardId) -> Result<Vec<u8>, Fault> {
         self.order(|reply| Order::Settle(shard, reply)).await
+    }
+
+    /// Puts what a picture of another replica shows into the place of what this one has, up to the
+    /// mark that goes with it.
+    pub(crate) async fn install(
+        &self,
+        shard: ShardId,
+        picture: &Picture,
+        mark: Vec<u8>,
+    ) -> Result<(), Fault> {
+        let space = self.order(|reply| Order::Space(SpaceOrder::Begin(reply))).await?;
+        let mut taken = Taken::default();
+        while let Some(rows) = picture.rows(&mut taken)? {
+            self.order(|reply| Order::Space(SpaceOrder::Receive(space, rows, reply))).await?;
+        }
+        let standing = Standing { space, mark };
+        self.order(|reply| Order::Space(SpaceOrder::Adopt(shard, standing, reply))).await
+    }
+
+    /// Sweeps some of what nobody owns any more; true if there is more.
+    pub(crate) async fn sweep(&self) -> Result<bool, Fault> {
+        self.order(|reply| Order::Space(SpaceOrder::Sweep(reply))).await
     }
 
     /// Settles, and closes the file.
@@ -142,7 +171,7 @@ impl State {
     pub(crate) fn picture(&self, shard: ShardId) -> Result<Option<Picture>, Fault> {
         self.base.picture(|transaction| {
             let standing = standing(&transaction, shard)?;
-            Ok(standing.map(|Standing { space, mark }| Picture { space, mark, transaction }))
+            Ok(standing.map(|Standing { space, mark }| Picture { mark, space, transaction }))
         })
     }
 }
@@ -167,6 +196,7 @@ pub(super) fn standing(
 /// The writer of the state.
 struct Applier {
     base: Base,
+    spaces: Spaces,
     /// What is applied.
     current: BTreeMap<u16, Standing>,
     /// What of it is on disk.
@@ -180,6 +210,7 @@ impl Applier {
     fn work(&mut self, orders: Vec<Order>) -> bool {
         let mut batches = Vec::with_capacity(orders.len());
         let mut waiting = Waiting::with_capacity(orders.len());
+        let mut spaces = Vec::new();
         let mut settling = Vec::new();
         let mut closing = Vec::new();
         for order in orders {
@@ -189,11 +220,15 @@ impl Applier {
                     waiting.push(reply);
                 }
                 Order::Settle(shard, reply) => settling.push((shard, reply)),
+                Order::Space(order) => spaces.push(order),
                 Order::Close(reply) => closing.push(reply),
             }
         }
         if !batches.is_empty() {
             self.apply(&batches, waiting);
+        }
+        for order in spaces {
+            self.arrange(order);
         }
         if !settling.is_empty() || !closing.is_empty() || self.unsettled_bytes >= SETTLE_BYTES {
             let outcome = self.settle();
@@ -215,9 +250,13 @@ impl Applier {
 
     fn apply(&mut self, batches: &[Batch], waiting: Waiting) {
         let mut current = self.current.clone();
+        for batch in batches {
+            let fresh = || Standing { space: self.spaces.draw(), mark: Vec::new() };
+            current.entry(batch.shard.0).or_insert_with(fresh).mark.clone_from(&batch.mark);
+        }
         let outcome = self
             .base
-            .write(Commit::Visible, |transaction| apply_all(transaction, &mut current, batches));
+            .write(Commit::Visible, |transaction| apply_all(transaction, &current, batches));
         match outcome {
             Ok(applied) => {
                 self.current = current;
@@ -230,6 +269,32 @@ impl Applier {
                 for reply in waiting {
                     reply.send(Err(fault.clone())).ok();
                 }
+            }
+        }
+    }
+
+    /// Nobody waits any more for an answer where the shard was stopped meanwhile.
+    fn arrange(&mut self, order: SpaceOrder) {
+        match order {
+            SpaceOrder::Begin(reply) => drop(reply.send(self.spaces.begin(&self.base))),
+            SpaceOrder::Receive(space, rows, reply) => {
+                self.unsettled_bytes += spaces::ROWS_BYTES;
+                drop(reply.send(spaces::receive(&self.base, space, &rows)));
+            }
+            SpaceOrder::Adopt(shard, standing, reply) => {
+                let before = self.current.get(&shard.0).map(|before| before.space);
+                let adopted = self.spaces.adopt(&self.base, shard, &standing, before);
+                if adopted.is_ok() {
+                    self.current.insert(shard.0, standing);
+                    self.settled = self.current.clone();
+                    self.unsettled_bytes = 0;
+                }
+                drop(reply.send(adopted));
+            }
+            SpaceOrder::Sweep(reply) => {
+                let swept = self.spaces.sweep(&self.base);
+                self.unsettled_bytes += usize::from(matches!(swept, Ok(true)));
+                drop(reply.send(swept));
             }
         }
     }
@@ -249,27 +314,23 @@ struct AllApplied {
     bytes: usize,
 }
 
-/// Applies batches to the tables, and moves the marks.
+/// Applies batches to the tables, and moves the marks to where they are then.
 fn apply_all(
     transaction: &WriteTransaction,
-    current: &mut BTreeMap<u16, Standing>,
+    moved: &BTreeMap<u16, Standing>,
     batches: &[Batch],
 ) -> Result<AllApplied, redb::Error> {
     let mut shards = transaction.open_table(SHARDS)?;
     let mut tables = apply::Tables::open(transaction)?;
     let mut all = AllApplied { verdicts: Vec::with_capacity(batches.len()), bytes: 0 };
     for batch in batches {
-        let fresh = current.values().map(|standing| standing.space + 1).max().unwrap_or(1);
-        let standing = current
-            .entry(batch.shard.0)
-            .or_insert_with(|| Standing { space: fresh, mark: Vec::new() });
+        let Some(standing) = moved.get(&batch.shard.0) else { continue };
         let mut verdicts = Verdicts::with_capacity(batch.entries.len());
         for entry in &batch.entries {
             let Applied { verdicts: of_entry, bytes } = tables.apply(standing.space, entry)?;
             verdicts.push(of_entry);
             all.bytes += bytes;
         }
-        standing.mark.clone_from(&batch.mark);
         shards.insert(batch.shard.0, standing.to_bytes().as_slice())?;
         all.verdicts.push(verdicts);
     }

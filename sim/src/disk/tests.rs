@@ -144,7 +144,6 @@ async fn work(shards: &Shards, seen: &SharedSeen, times: u64) {
 
 /// Compares what is there with what was seen.
 async fn verify(shards: &Shards, seen: &SharedSeen, case: &str) {
-    let seen = seen.borrow();
     let mut found: BTreeMap<Tag, u64> = BTreeMap::new();
     for shard in 0..SHARDS {
         let journal = journal(shards, shard);
@@ -165,6 +164,7 @@ async fn verify(shards: &Shards, seen: &SharedSeen, case: &str) {
         let due = journal.due(Timestamp(u64::MAX), None, 100).await.expect("it serves");
         assert_eq!(due, wakes.into_iter().collect::<Vec<_>>(), "{case}: wake-ups");
     }
+    let seen = seen.borrow();
     for (tag, times) in &found {
         assert_eq!(*times, 2, "{case}: {tag:?} is there in halves, or twice");
         let known = seen.acknowledged.contains(tag) || seen.unknown.contains(tag);
@@ -332,7 +332,7 @@ fn a_damaged_sector_is_never_believed() {
     for (file, content) in &whole {
         let sectors = content.chunks(super::SECTOR_BYTES).enumerate();
         let used = sectors.filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0));
-        for (sector, _) in used.step_by(3) {
+        for (sector, _) in used.step_by(8) {
             for (file, content) in &whole {
                 disk.replace(*file, content);
             }
@@ -341,14 +341,15 @@ fn a_damaged_sector_is_never_believed() {
             noticed += u64::from(read.is_err());
         }
     }
-    assert!(noticed > 20, "only {noticed} damages were noticed");
+    assert!(noticed > 10, "only {noticed} damages were noticed");
 }
 
 /// Reads everything that was acknowledged; fails where it is said to be unreadable.
 async fn read_all(disk: &SimulatedDisk, seen: &SharedSeen) -> Result<(), String> {
     let shards = serve(disk).await.map_err(|error| error.to_string())?;
     let shards = shards.ok_or("it does not serve")?;
-    for tag in &seen.borrow().acknowledged {
+    let acknowledged = seen.borrow().acknowledged.clone();
+    for tag in acknowledged {
         let journal = journal(&shards, tag.shard);
         for entity in tag.entities() {
             let entries = journal.entries(entity, 0).await.map_err(|error| error.to_string())?;

@@ -1,41 +1,9 @@
-//! Shards on real files, from outside: what is acknowledged, and what is there after opening again.
+//! What is acknowledged, and what is read of it.
 
-use super::{Shards, ShardsConfig};
-use crate::store::{Folder, OpenError, Threads};
+use super::{entity, item, proposal, serve};
 use otto_actors::ports::journal::SharedJournal;
-use otto_core::ids::ShardId;
-use otto_core::journal::{EntityId, EntityKind, Head, Item, Proposal, StoredHead, Verdict};
+use otto_core::journal::{EntityId, EntityKind, Head, StoredHead, Verdict};
 use otto_core::time::Timestamp;
-use std::path::Path;
-
-const SHARD: ShardId = ShardId(3);
-
-async fn open(folder: &Path) -> Result<Shards, OpenError> {
-    let disk = Box::new(Folder::lock(folder)?);
-    Shards::open(disk, &Threads, ShardsConfig::default()).await
-}
-
-/// Opens, and waits until the one shard that these tests use serves.
-async fn serve(folder: &Path) -> (Shards, SharedJournal) {
-    let shards = open(folder).await.expect("the folder is whole");
-    shards.ready(SHARD).await.expect("the only voter serves");
-    let journal = shards.journal(SHARD).expect("there are eight shards");
-    (shards, journal)
-}
-
-fn entity(id: u128) -> EntityId {
-    EntityId { kind: EntityKind::Run, id }
-}
-
-fn item(id: u128, expected: u64, wake: Option<u64>) -> Item {
-    let entry = format!("entry {} of {id}", expected + 1).into_bytes();
-    let head = Head { wake: wake.map(Timestamp), summary: format!("head of {id}").into_bytes() };
-    Item { entity: entity(id), expected, entry, head }
-}
-
-fn proposal(items: impl IntoIterator<Item = Item>) -> Proposal {
-    Proposal { items: items.into_iter().collect() }
-}
 
 #[tokio::test]
 async fn what_was_applied_is_there_after_opening_again() {
@@ -121,16 +89,5 @@ async fn heads_are_listed_newest_first() {
     assert_eq!(listed(EntityKind::Run, Some(plan), 9).await, [4, 3, 2, 1]);
     assert_eq!(listed(EntityKind::Run, Some(project), 9).await, [0; 0]);
     assert_eq!(listed(EntityKind::Plan, None, 9).await, [0; 0]);
-    shards.close().await.expect("the disk is well");
-}
-
-#[tokio::test]
-async fn one_folder_has_one_node() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (shards, _journal) = serve(folder.path()).await;
-    let place = folder.path().display().to_string();
-    assert_eq!(open(folder.path()).await.map(drop), Err(OpenError::Locked { place }));
-    shards.close().await.expect("the disk is well");
-    let (shards, _journal) = serve(folder.path()).await;
     shards.close().await.expect("the disk is well");
 }
