@@ -155,10 +155,7 @@ pub async fn attend(
     let over = async {
         tokio::select! {
             biased;
-            fault = store.health.wait_for(Option::is_some) => {
-                let fault = fault.ok().and_then(|fault| fault.clone()).unwrap_or(Fault::Closed);
-                Err(Refused::from(&fault))
-            }
+            fault = broken(&mut store.health) => Err(Refused::from(&fault)),
             ending = ended.recv() => {
                 tokio::time::sleep(GRACE).await;
                 Ok(ending.unwrap_or(Ending::Leave))
@@ -173,6 +170,12 @@ pub async fn attend(
     };
     side.stop().await;
     ending
+}
+
+/// Returns when the store cannot be used any more.
+async fn broken(health: &mut watch::Receiver<Option<Fault>>) -> Fault {
+    let fault = health.wait_for(Option::is_some).await;
+    fault.ok().and_then(|fault| fault.clone()).unwrap_or(Fault::Closed)
 }
 
 fn no_shard(error: &dyn fmt::Display) -> Refused {
