@@ -31,10 +31,10 @@ fn sequence(text: &str) -> (bool, usize) {
             Some(_) | None => (false, end),
         };
     }
-    if text.starts_with("\x1b]") {
+    if let Some(body) = text.strip_prefix("\x1b]") {
         // Titles and links, up to a bell or a string terminator.
-        let bell = text.find('\x07').map(|position| position + 1);
-        let terminator = text[2..].find("\x1b\\").map(|position| position + 4);
+        let bell = body.find('\x07').map(|position| position + 3);
+        let terminator = body.find("\x1b\\").map(|position| position + 4);
         let end = [bell, terminator].into_iter().flatten().min();
         return (false, end.unwrap_or(2));
     }

@@ -24,7 +24,7 @@ const SECOND_THOUGHT: Duration = Duration::from_secs(2);
 /// How often a live view is drawn.
 const PICTURE: Duration = Duration::from_millis(100);
 /// A day that never comes, for timers that are not set.
-const NEVER: Duration = Duration::from_secs(86_400 * 365);
+const NEVER: Duration = Duration::from_hours(24 * 365);
 
 /// Arguments of all commands that watch a run.
 #[derive(Args, Clone, Debug, Default)]
@@ -82,7 +82,7 @@ pub(super) async fn follow(
         interrupts: 0,
         cancelled: false,
     };
-    match following.to_the_end().await? {
+    match following.until_it_ends().await? {
         End::Settled => following.finish(),
         End::Detached => {
             following.goes_on("detached");
@@ -106,7 +106,7 @@ struct Following<'a> {
 }
 
 impl Following<'_> {
-    async fn to_the_end(&mut self) -> Result<End, Fault> {
+    async fn until_it_ends(&mut self) -> Result<End, Fault> {
         let now = Instant::now();
         let limit = self.context.settings.timeout.value.map_or(NEVER, Span::to_duration);
         let deadline = now.checked_add(limit).unwrap_or(now + NEVER);
@@ -252,9 +252,8 @@ fn result(run: &Run) -> serde_json::Value {
 /// The exit code that stands for an outcome.
 pub(super) fn exit(outcome: Outcome, strict: bool) -> Exit {
     match outcome {
-        Outcome::Success | Outcome::Skipped => Exit::Done,
         Outcome::Unstable if strict => Exit::RunFailed,
-        Outcome::Unstable => Exit::Done,
+        Outcome::Success | Outcome::Skipped | Outcome::Unstable => Exit::Done,
         Outcome::Cancelled => Exit::Cancelled,
         Outcome::Failed | Outcome::TimedOut | Outcome::Lost => Exit::RunFailed,
     }

@@ -132,12 +132,14 @@ struct Context {
     settings: Settings,
     json: bool,
     project: Option<String>,
+    /// The repository around the working folder; nothing where that folder is gone.
+    here: Option<Repository>,
 }
 
 impl Context {
     /// The repository around the working folder.
     fn repository(&self) -> Result<Repository, Fault> {
-        Repository::here()
+        self.here.clone().map_or_else(Repository::here, Ok)
     }
 
     /// The project whose runs are meant.
@@ -183,13 +185,15 @@ fn context(otto: &Otto) -> Result<Context, Fault> {
     let general = &otto.general;
     let (strict, timeout) = otto.command.limits();
     let flags = Flags { color: general.color, progress: general.progress, strict, timeout };
-    let root = Repository::here().ok().map(|repository| repository.root);
-    let settings = Settings::gather(&flags, root.as_deref())?;
+    let here = Repository::here().ok();
+    let root = here.as_ref().map(|repository| repository.root.as_path());
+    let settings = Settings::gather(&flags, root)?;
     Ok(Context {
         screen: Screen::new(settings.color.value, settings.progress.value),
         settings,
         json: general.json,
         project: general.project.clone(),
+        here,
     })
 }
 

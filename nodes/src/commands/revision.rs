@@ -46,7 +46,7 @@ fn resolve(git: &Path, common: &Path, name: &str) -> Option<String> {
         let loose = line(&git.join(&name)).or_else(|| line(&common.join(&name)));
         match loose {
             Some(text) => match text.strip_prefix("ref: ") {
-                Some(next) => name = next.to_owned(),
+                Some(next) => next.clone_into(&mut name),
                 None => return is_commit(&text).then_some(text),
             },
             None => return packed(common).remove(&name).map(|reference| reference.commit),

@@ -31,8 +31,10 @@ pub(super) enum Progress {
 }
 
 /// Both outputs of the command.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Screen {
+    stdout: io::Stdout,
+    stderr: io::Stderr,
     /// How to paint what goes to standard output.
     pub(super) out: Paint,
     /// How to paint what goes to standard error.
@@ -52,13 +54,14 @@ impl Screen {
             Color::Never => Paint { colored: false },
             Color::Auto => Paint { colored: terminal && !dumb && !unwanted },
         };
-        let terminal = io::stderr().is_terminal();
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let terminal = stderr.is_terminal();
         let progress = match progress {
             Progress::Auto if terminal && !dumb => Progress::Tree,
             Progress::Auto => Progress::Plain,
             Progress::Tree | Progress::Plain | Progress::Quiet => progress,
         };
-        Self { out: paint(io::stdout().is_terminal()), err: paint(terminal), progress }
+        Self { out: paint(stdout.is_terminal()), err: paint(terminal), progress, stdout, stderr }
     }
 
     /// Writes data. A reader that has left ends the command without a word.
@@ -66,7 +69,7 @@ impl Screen {
     /// # Errors
     /// When nobody reads any more, or the output cannot be written.
     pub(super) fn data(&self, bytes: impl AsRef<[u8]>) -> Result<(), Fault> {
-        let mut stdout = io::stdout().lock();
+        let mut stdout = self.stdout.lock();
         stdout.write_all(bytes.as_ref()).and_then(|()| stdout.flush()).map_err(|error| match error
             .kind()
         {
@@ -78,7 +81,7 @@ impl Screen {
 
     /// Tells a person something. Where nobody reads it, there is nobody to complain to.
     pub(super) fn tell(&self, text: impl AsRef<str>) {
-        let mut stderr = io::stderr().lock();
+        let mut stderr = self.stderr.lock();
         stderr.write_all(text.as_ref().as_bytes()).and_then(|()| stderr.write_all(b"\n")).ok();
     }
 

@@ -232,7 +232,7 @@ fn word<T: ValueEnum>(text: &str) -> Result<T, String> {
     T::from_str(text, true).map_err(|_| {
         let words: Vec<String> = T::value_variants()
             .iter()
-            .filter_map(|value| value.to_possible_value())
+            .filter_map(ValueEnum::to_possible_value)
             .map(|value| value.get_name().to_owned())
             .collect();
         format!("'{text}' is not one of {}", words.join(", "))

@@ -185,9 +185,16 @@ fn new(
     for file in written.keys() {
         context.screen.tell(format!("wrote {folder}/{file}"));
     }
-    context.screen.tell(format!(
-        "next: otto steps test {folder}, and in the Ottofile: use {{ './{folder}' }}"
-    ));
+    let library = load(context, repository, folder)?;
+    let required: Vec<String> = library
+        .steps
+        .values()
+        .flat_map(|step| &step.parameters)
+        .filter(|parameter| parameter.default.is_none() && !parameter.optional)
+        .map(|parameter| format!(" {}=…", parameter.name))
+        .collect();
+    context.screen.tell(format!("try it: otto steps test {folder}{}", required.concat()));
+    context.screen.tell(format!("use it: in the Ottofile, use {{ './{folder}' }}"));
     Ok(Exit::Done)
 }
 

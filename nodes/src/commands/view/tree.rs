@@ -117,8 +117,7 @@ fn rows(run: &Run) -> Vec<Row> {
     let mut rows = Vec::new();
     for (id, stage, state) in run.stages() {
         let depth = match stage.parent {
-            None => 0,
-            Some(StageId::ROOT) => 0,
+            None | Some(StageId::ROOT) => 0,
             Some(parent) if is_group(plan, parent) => depths[parent.index()],
             Some(parent) => depths[parent.index()] + 1,
         };
