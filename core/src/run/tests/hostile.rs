@@ -116,7 +116,9 @@ proptest! {
         picks in proptest::collection::vec(any::<u16>(), 0..20),
     ) {
         let mut plan = Plan::clone(&plan);
-        damages.iter().for_each(|damage| damage.inflict(&mut plan));
+        for damage in &damages {
+            damage.inflict(&mut plan);
+        }
         let mut stored = plan.to_bytes();
         for (place, byte) in bytes {
             let place = place.index(stored.len());
