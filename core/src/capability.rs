@@ -9,8 +9,8 @@ use std::fmt;
 pub struct Version(pub Vec<u64>);
 
 impl Version {
-    /// Reads the leading dotted numbers of a text, `v` or `go` in front allowed; `None` without
-    /// any.
+    /// Reads the first dotted numbers of a text, whatever stands in front of them, as in `v1.2`,
+    /// `go1.22` or `Python 3.11.2`; `None` without any.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let start = text.find(|c: char| c.is_ascii_digit())?;
@@ -273,4 +273,94 @@ impl Capabilities {
 /// The one lack, unless the need holds.
 fn unless(holds: bool, lack: impl FnOnce() -> String) -> Vec<String> {
     if holds { Vec::new() } else { vec![lack()] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        Version::parse(text).unwrap_or_else(|| panic!("{text} holds a version"))
+    }
+
+    #[test]
+    fn versions_are_found_in_what_tools_print() {
+        let check = |text: &str, numbers: &[u64]| assert_eq!(version(text).0, numbers, "{text}");
+        check("3.11.2", &[3, 11, 2]);
+        check("v18.19.0", &[18, 19, 0]);
+        check("go1.22", &[1, 22]);
+        check("ruby 3.3.0p0 (2023-12-25)", &[3, 3, 0]);
+        check("Docker version 24.0.7, build afdd53b", &[24, 0, 7]);
+        for text in ["", "none", "99999999999999999999"] {
+            assert_eq!(Version::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn needs_accept_what_they_say() {
+        let check = |need: &str, yes: &[&str], no: &[&str]| {
+            let need = VersionNeed::parse(need).unwrap_or_else(|| panic!("{need} is a need"));
+            assert_eq!(VersionNeed::parse(&need.to_string()), Some(need.clone()), "reads back");
+            yes.iter().for_each(|it| assert!(need.accepts(&version(it)), "{need}: {it}"));
+            no.iter().for_each(|it| assert!(!need.accepts(&version(it)), "{need}: {it}"));
+        };
+        check("3.11", &["3.11", "3.11.9"], &["3.1", "3.12", "4.11"]);
+        check("~> 3.11", &["3.11", "3.12.1"], &["3.10.9", "4.0"]);
+        check("~> 3.11.2", &["3.11.2", "3.11.10"], &["3.11.1", "3.12"]);
+        check("~> 3", &["3.0", "3.99"], &["2.9", "4"]);
+        check(">= 4", &["4.0", "10"], &["3.99"]);
+        check("> 4", &["4.0.1"], &["4.0", "4"]);
+        check("<= 4", &["4.0.0", "3"], &["4.0.1"]);
+        check("< 4", &["3.9"], &["4", "4.1"]);
+        check("== 1.2", &["1.2.3"], &["1.3"]);
+        for text in ["", "~>", "three", ">= x", "1.2-beta"] {
+            assert_eq!(VersionNeed::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_read_back_as_written() {
+        let check = |text: &str, bytes: u64, written: &str| {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+            assert_eq!(in_units(bytes), written, "{text}");
+        };
+        check("512M", 512 << 20, "512M");
+        check("2048K", 2 << 20, "2M");
+        check("2GiB", 2 << 30, "2G");
+        check("100B", 100, "100");
+        check("0", 0, "0");
+        for text in ["", "G", "2X", "-1", "1.5G", "99999999T", "2é"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said_in_words() {
+        let python = |need: &str| Need::Tool {
+            name: "python".to_owned(),
+            version: VersionNeed::parse(need),
+        };
+        let docker = || Need::Docker { image: "ruby:3.3".to_owned() };
+        let machine = Capabilities {
+            cores: 2,
+            memory: 4 << 30,
+            arch: "x86_64".to_owned(),
+            os: "linux".to_owned(),
+            tools: [("python".to_owned(), Some(version("3.10"))), ("sh".to_owned(), None)].into(),
+        };
+        let check = |need: Need, lacks: &[&str]| assert_eq!(machine.lacks(&need), lacks, "{need}");
+        check(Need::default(), &[]);
+        check(Need::All(vec![Need::Cores(2), Need::Memory(4 << 30)]), &[]);
+        check(
+            Need::All(vec![Need::Cores(4), python("~> 3.11")]),
+            &["cores >= 4 (has 2)", "python ~> 3.11 (has 3.10)"],
+        );
+        check(docker(), &["docker"]);
+        check(Need::Any(vec![docker(), python(">= 3")]), &[]);
+        check(Need::Any(vec![docker(), python("4")]), &["(docker with ruby:3.3 or python = 4)"]);
+        check(Need::Arch("aarch64".to_owned()), &["arch aarch64 (is x86_64)"]);
+        check(Need::Os("linux".to_owned()), &[]);
+        let sh = Need::Tool { name: "sh".to_owned(), version: VersionNeed::parse("5") };
+        check(sh, &["sh = 5 (its version is not known)"]);
+    }
 }

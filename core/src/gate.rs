@@ -4,6 +4,7 @@
 //! run value is decided when the stage's turn comes. The evaluator is total: every expression ends,
 //! and an absent value equals nothing.
 
+pub use crate::glob::matches;
 use crate::ids::StageId;
 use crate::value::Value;
 use crate::wait::Wait;
@@ -307,57 +308,101 @@ fn quoted(value: &Value) -> String {
     }
 }
 
-/// Whether a text matches a glob as a whole: `?` is one character but `/`, `*` any number of
-/// characters but `/`, `**` any number of characters, and `**/` also nothing. All else is itself.
-///
-/// Takes time in proportion to both lengths multiplied, whatever the glob.
-#[must_use]
-pub fn matches(glob: &str, text: &str) -> bool {
-    let text: Vec<char> = text.chars().collect();
-    // Which lengths of the text, from its beginning, the glob so far can match.
-    let mut reach = vec![false; text.len() + 1];
-    reach[0] = true;
-    let mut rest = glob;
-    while let Some(sign) = rest.chars().next() {
-        let next = if let Some(behind) = rest.strip_prefix("**/") {
-            rest = behind;
-            let mut next = reach.clone();
-            let mut open = false;
-            for (index, character) in text.iter().enumerate() {
-                open |= reach[index];
-                next[index + 1] |= open && *character == '/';
-            }
-            next
-        } else if let Some(behind) = rest.strip_prefix("**") {
-            rest = behind;
-            spread(&reach, &text, |_| true)
-        } else {
-            rest = &rest[sign.len_utf8()..];
-            match sign {
-                '*' => spread(&reach, &text, |character| character != '/'),
-                '?' => advance(&reach, &text, |character| character != '/'),
-                literal => advance(&reach, &text, |character| character == literal),
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Decimal;
+
+    /// One stage, `Smoke`, which captured a verdict.
+    #[derive(Debug)]
+    struct Smoke(Value);
+
+    impl Known for Smoke {
+        fn output(&self, stage: StageId, field: &str) -> Option<&Value> {
+            (stage == StageId(1) && field == "verdict").then_some(&self.0)
+        }
+
+        fn answer(&self, _gate: &str, _field: &str) -> Option<&Value> {
+            None
+        }
+
+        fn path(&self, _stage: StageId) -> &'static str {
+            "Smoke"
+        }
+    }
+
+    fn text(word: &str) -> Value {
+        Value::Text(word.to_owned())
+    }
+
+    fn verdict(operator: Operator, right: Value) -> Expression {
+        let left = Expression::Output { stage: StageId(1), field: "verdict".to_owned() };
+        let right = Box::new(Expression::Value(right));
+        Expression::Compare { operator, left: Box::new(left), right }
+    }
+
+    #[test]
+    fn comparisons_hold_as_written() {
+        use Operator::{AtLeast, AtMost, Equal, In, Less, Matches, More, NotEqual};
+        let number = |whole| Value::Number(Decimal::whole(whole).expect("small"));
+        let check = |left: &Value, operator: Operator, right: &Value, holds: bool| {
+            assert_eq!(operator.holds(left, right), holds, "{left:?} {operator:?} {right:?}");
         };
-        reach = next;
+        check(&text("a"), Equal, &text("a"), true);
+        check(&text("a"), NotEqual, &text("a"), false);
+        check(&text("2"), Equal, &number(2), false);
+        check(&number(2), Less, &number(10), true);
+        check(&text("2"), Less, &text("10"), false);
+        check(&text("2"), Less, &number(10), false);
+        check(&number(2), AtMost, &number(2), true);
+        check(&number(2), More, &number(2), false);
+        check(&number(2), AtLeast, &number(2), true);
+        check(&text("a"), In, &Value::List(vec![text("b"), text("a")]), true);
+        check(&text("a"), In, &text("abc"), false);
+        check(&text("release/1"), Matches, &text("release/*"), true);
+        check(&text("a"), Matches, &Value::List(vec![text("b"), text("?")]), true);
+        check(&number(1), Matches, &text("1"), false);
     }
-    reach[text.len()]
-}
 
-/// One more character, of those that will do.
-fn advance(reach: &[bool], text: &[char], will_do: impl Fn(char) -> bool) -> Vec<bool> {
-    let mut next = vec![false; reach.len()];
-    for (index, character) in text.iter().enumerate() {
-        next[index + 1] = reach[index] && will_do(*character);
+    #[test]
+    fn an_absent_value_equals_nothing() {
+        let absent = Value::Absent;
+        assert!(!Operator::Equal.holds(&absent, &absent));
+        assert!(Operator::NotEqual.holds(&absent, &absent));
+        assert!(!Operator::In.holds(&absent, &Value::List(vec![Value::Absent])));
+        assert!(!Operator::Less.holds(&absent, &text("a")));
+        assert!(!verdict(Operator::Equal, text("good")).holds(&Smoke(Value::Absent)));
     }
-    next
-}
 
-/// Any number of characters, of those that will do.
-fn spread(reach: &[bool], text: &[char], will_do: impl Fn(char) -> bool) -> Vec<bool> {
-    let mut next = reach.to_vec();
-    for (index, character) in text.iter().enumerate() {
-        next[index + 1] |= next[index] && will_do(*character);
+    #[test]
+    fn reasons_say_what_was_found() {
+        let smoke = Smoke(text("bad"));
+        let good = || verdict(Operator::Equal, text("good"));
+        let check = |expression: Expression, reason: &str| {
+            assert_eq!(expression.reason(&smoke), reason, "{}", expression.text(&smoke));
+        };
+        check(good(), "output('Smoke').verdict is \"bad\", not \"good\"");
+        check(verdict(Operator::NotEqual, text("bad")), "output('Smoke').verdict is \"bad\"");
+        check(
+            verdict(Operator::In, Value::List(vec![text("good"), text("fine")])),
+            "output('Smoke').verdict is \"bad\", not in [\"good\", \"fine\"]",
+        );
+        let bad = || verdict(Operator::Equal, text("bad"));
+        let both = Expression::And(Box::new(bad()), Box::new(good()));
+        check(both, "output('Smoke').verdict is \"bad\", not \"good\"");
+        let answer = Expression::Answer { gate: "Ship it?".to_owned(), field: "when".to_owned() };
+        check(Expression::Not(Box::new(answer)), "answer('Ship it?').when is absent");
     }
-    next
+
+    #[test]
+    fn logic_holds_as_written() {
+        let smoke = Smoke(text("bad"));
+        let is = |truth: bool| Box::new(Expression::Value(Value::Boolean(truth)));
+        for (left, right) in [(false, false), (false, true), (true, false), (true, true)] {
+            assert_eq!(Expression::And(is(left), is(right)).holds(&smoke), left && right);
+            assert_eq!(Expression::Or(is(left), is(right)).holds(&smoke), left || right);
+        }
+        assert!(Expression::Not(is(false)).holds(&smoke));
+        assert!(!Expression::Value(text("true")).holds(&smoke), "only true is true");
+    }
 }

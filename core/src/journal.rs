@@ -213,3 +213,66 @@ pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T
 
 /// How deep stored and received records may nest.
 pub const MAX_DEPTH: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Value;
+
+    #[test]
+    fn entities_read_back_and_are_ordered_as_their_bytes() {
+        let project = ProjectId(7);
+        let run = |number| EntityId::run(RunId { project, number });
+        let entities = [
+            EntityId::project(project),
+            run(1),
+            run(2),
+            run(u64::MAX),
+            EntityId::by_hash(EntityKind::Plan, &[9; 32]),
+            EntityId::key(project, "deliver-412"),
+        ];
+        for entity in entities {
+            assert_eq!(EntityId::from_bytes(&entity.to_bytes()), Some(entity));
+        }
+        let mut sorted = entities;
+        sorted.sort_by_key(|entity| entity.to_bytes());
+        assert_eq!(sorted, entities);
+        assert_eq!(run(412).as_run(), Some(RunId { project, number: 412 }));
+        assert_eq!(EntityId::project(project).as_run(), None);
+    }
+
+    #[test]
+    fn what_is_no_entity_is_refused() {
+        for bytes in [&[][..], &[2], &[2; 16], &[2; 18], &[0; 17], &[255; 17]] {
+            assert_eq!(EntityId::from_bytes(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn keys_of_two_projects_differ() {
+        assert_ne!(EntityId::key(ProjectId(1), "k"), EntityId::key(ProjectId(2), "k"));
+    }
+
+    #[test]
+    fn a_record_of_a_later_release_with_more_fields_is_read() {
+        #[derive(Serialize)]
+        struct Later {
+            wake: Option<Timestamp>,
+            #[serde(with = "serde_bytes")]
+            summary: Vec<u8>,
+            mood: &'static str,
+        }
+        let later = encode(&Later { wake: None, summary: vec![1], mood: "fine" });
+        let read: Result<Head, Unreadable> = decode("head", &later);
+        assert_eq!(read, Ok(Head { wake: None, summary: vec![1] }));
+    }
+
+    #[test]
+    fn records_that_nest_without_end_are_refused() {
+        let nested =
+            |depth: usize| (0..depth).fold(Value::Absent, |inside, _| Value::List(vec![inside]));
+        assert_eq!(decode("value", &encode(&nested(10))), Ok(nested(10)));
+        let read: Result<Value, Unreadable> = decode("value", &encode(&nested(1_000)));
+        assert!(read.is_err());
+    }
+}

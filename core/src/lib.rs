@@ -10,6 +10,7 @@
 
 pub mod capability;
 pub mod gate;
+pub mod glob;
 pub mod ids;
 pub mod journal;
 pub mod lease;

@@ -145,3 +145,63 @@ impl fmt::Display for ValueType {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Decimal, Value, ValueType};
+    use proptest::prelude::*;
+
+    #[test]
+    fn decimals_read_back_as_written() {
+        let check = |text: &str, millionths: i64, written: &str| {
+            assert_eq!(Decimal::parse(text), Some(Decimal(millionths)), "{text}");
+            assert_eq!(Decimal(millionths).to_string(), written, "{text}");
+        };
+        check("0", 0, "0");
+        check("-3", -3_000_000, "-3");
+        check("0.25", 250_000, "0.25");
+        check("-0.000001", -1, "-0.000001");
+        check("007.500", 7_500_000, "7.5");
+        check("9223372036854.775807", i64::MAX, "9223372036854.775807");
+    }
+
+    #[test]
+    fn what_is_no_decimal_is_refused() {
+        for text in ["", "-", ".", "1.", ".5", "+1", "1.0000001", "1e3", "--1", "9223372036855"] {
+            assert_eq!(Decimal::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_whole_numbers_count() {
+        assert_eq!(Decimal::whole(7).and_then(Decimal::as_count), Some(7));
+        assert_eq!(Decimal::whole(-7).and_then(Decimal::as_count), None);
+        assert_eq!(Decimal(1).as_count(), None);
+        assert_eq!(Decimal::whole(i64::MAX), None);
+    }
+
+    #[test]
+    fn values_are_written_as_scripts_see_them() {
+        let text = |word: &str| Value::Text(word.to_owned());
+        let check = |value: Value, written: &str| assert_eq!(value.to_string(), written);
+        check(Value::List(vec![text("a"), Value::Number(Decimal(1_500_000))]), "a\n1.5");
+        check(Value::Boolean(true), "true");
+        check(Value::Absent, "");
+        check(Value::List(Vec::new()), "");
+        let words = ValueType::Enumeration(vec!["red".to_owned(), "blue".to_owned()]);
+        assert_eq!(ValueType::List(Box::new(words)).to_string(), "list of one of red, blue");
+    }
+
+    proptest! {
+        #[test]
+        fn every_decimal_but_the_least_reads_back(millionths in (i64::MIN + 1)..=i64::MAX) {
+            let decimal = Decimal(millionths);
+            prop_assert_eq!(Decimal::parse(&decimal.to_string()), Some(decimal));
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic(text in "\\PC{0,12}") {
+            let _ = Decimal::parse(&text);
+        }
+    }
+}
