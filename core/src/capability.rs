@@ -301,8 +301,12 @@ mod tests {
         let check = |need: &str, yes: &[&str], no: &[&str]| {
             let need = VersionNeed::parse(need).unwrap_or_else(|| panic!("{need} is a need"));
             assert_eq!(VersionNeed::parse(&need.to_string()), Some(need.clone()), "reads back");
-            yes.iter().for_each(|it| assert!(need.accepts(&version(it)), "{need}: {it}"));
-            no.iter().for_each(|it| assert!(!need.accepts(&version(it)), "{need}: {it}"));
+            for it in yes {
+                assert!(need.accepts(&version(it)), "{need}: {it}");
+            }
+            for it in no {
+                assert!(!need.accepts(&version(it)), "{need}: {it}");
+            }
         };
         check("3.11", &["3.11", "3.11.9"], &["3.1", "3.12", "4.11"]);
         check("~> 3.11", &["3.11", "3.12.1"], &["3.10.9", "4.0"]);
