@@ -11,9 +11,9 @@
 //! | `PUT /v1/artifacts/NAME` | its bytes | `{"digest": "…"}` |
 //! | `GET /v1/artifacts/NAME` | | its bytes |
 //!
-//! A `NAME` is percent-encoded. Every request carries `Authorization: Bearer SECRET`. A refusal is `{"error": "…"}` with a status
-//! from 400 on. [`Conversation`] is the agent's side without input or output: bytes go in, calls come
-//! out. The step's side is [`crate::sdk`].
+//! A `NAME` is percent-encoded. Every request carries `Authorization: Bearer SECRET`. A refusal is
+//! `{"error": "…"}` with a status from 400 on. [`Conversation`] is the agent's side without input or
+//! output: bytes go in, calls come out. The step's side is [`crate::sdk`].
 
 use crate::http::{self, Body, Length, Malformed, Piece, RequestHead};
 use crate::manifest::is_name;
@@ -417,8 +417,8 @@ fn is_gate_name(name: &str) -> bool {
     (1..=128).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
-/// Whether an artifact may be called so: letters, digits, `.`, `_` and `-`, not `.` in front; at most
-/// [`MAX_ARTIFACT_NAME_BYTES`].
+/// Whether an artifact may be called so: letters, digits, `.`, `_` and `-`, not `.` in front; at
+/// most [`MAX_ARTIFACT_NAME_BYTES`].
 #[must_use]
 pub fn is_artifact_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric())

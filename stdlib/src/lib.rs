@@ -1,8 +1,8 @@
 //! The steps that come with Otto, and everything that a step of anybody's needs.
 //!
 //! A step is a program of any language with a `manifest.yml`. This crate reads manifests
-//! ([`manifest`], [`library`]), defines what a step is started with ([`invocation`]) and whom it may
-//! ask ([`control_socket`]), and holds the steps of Otto's own ([`builtin()`], [`main`]).
+//! ([`manifest`], [`library`]), defines what a step is started with ([`invocation`]) and whom it
+//! may ask ([`control_socket`]), and holds the steps of Otto's own ([`builtin()`], [`main`]).
 //!
 //! It knows nothing of runs, nodes and actors.
 

@@ -1,8 +1,8 @@
 //! Step libraries: folders of steps, read, checked and pinned by the digest of their files.
 //!
 //! A library is a folder with one `manifest.yml`, or with one such file in each of several folders,
-//! one for a step. Its digest covers path, executable bit and content of every file, so that what was
-//! explained and granted is what runs. Files that git ignores are no part of it.
+//! one for a step. Its digest covers path, executable bit and content of every file, so that what
+//! was explained and granted is what runs. Files that git ignores are no part of it.
 
 use crate::manifest::{Author, Manifest, is_name};
 use crate::problem::{Problem, Problems};
@@ -50,7 +50,8 @@ pub enum FolderError {
     },
 }
 
-/// The digest of a library: of path, executable bit and content of each file, in the order of paths.
+/// The digest of a library: of path, executable bit and content of each file, in the order of
+/// paths.
 #[must_use]
 pub fn digest(files: &Files) -> Digest {
     let mut hasher = blake3::Hasher::new();
@@ -66,8 +67,8 @@ pub fn digest(files: &Files) -> Digest {
     Digest(*hasher.finalize().as_bytes())
 }
 
-/// Reads the files of a library in a folder of a repository. `folder` is from the repository's root,
-/// `./` in front allowed.
+/// Reads the files of a library in a folder of a repository. `folder` is from the repository's
+/// root, `./` in front allowed.
 ///
 /// Files that git ignores are left out on every machine alike, as they are in snapshots.
 ///

@@ -14,8 +14,8 @@
 //! credentials: [chat]              # the names that it asks for
 //! ```
 //!
-//! An entrypoint may also be `[command, { parameter: name }]`, or `{ script: name }` for a parameter
-//! of type `script`. All errors of a manifest are found at once.
+//! An entrypoint may also be `[command, { parameter: name }]`, or `{ script: name }` for a
+//! parameter of type `script`. All errors of a manifest are found at once.
 
 mod arguments;
 

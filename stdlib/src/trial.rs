@@ -11,7 +11,7 @@ use crate::control_socket::Status;
 use crate::invocation::{Control, Identity, Invocation, Secret, VARIABLE, VERSION};
 use crate::plain::{self, Plain};
 use crate::problem::instead;
-use crate::steps::{COMMANDS, PREFIX};
+use crate::steps::{PREFIX, link_commands};
 use agent::Agent;
 use otto_core::run::outcome::Outcome;
 use otto_core::step::{Entrypoint, Library, LibrarySource, Parameter, Signature, Word};
@@ -128,7 +128,8 @@ pub fn run(setup: &Setup<'_>) -> Result<Trial, TrialError> {
     };
     let file = setup.scratch.join("invocation.yml");
     fs::write(&file, invocation.to_bytes()).map_err(machine("write the invocation file"))?;
-    let commands = link_commands(setup).map_err(machine("link the commands for scripts"))?;
+    let commands = setup.scratch.join("commands");
+    link_commands(&commands, setup.image).map_err(machine("link the commands for scripts"))?;
 
     let mut command = command(setup, signature, &invocation, &file)?;
     environment(&mut command, setup, &commands, &file);
@@ -244,20 +245,6 @@ fn cache(setup: &Setup<'_>, signature: &Signature) -> io::Result<Option<PathBuf>
     let folder = setup.scratch.join("cache");
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     Ok(Some(folder))
-}
-
-/// Makes a folder for `PATH` in which the image answers to the names of its commands.
-fn link_commands(setup: &Setup<'_>) -> io::Result<PathBuf> {
-    let folder = setup.scratch.join("commands");
-    fs::create_dir_all(&folder)?;
-    for name in COMMANDS {
-        let link = folder.join(format!("{PREFIX}{name}"));
-        match std::os::unix::fs::symlink(setup.image, &link) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made?,
-        }
-    }
-    Ok(folder)
 }
 
 fn command(

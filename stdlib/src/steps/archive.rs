@@ -1,7 +1,7 @@
 //! `archive`: keeps files as an artifact of the run.
 //!
-//! An artifact is a tar file in zstd. The same files give the same bytes: paths in order, no owners,
-//! no times, and of the modes only whether a file may be executed.
+//! An artifact is a tar file in zstd. The same files give the same bytes: paths in order, no
+//! owners, no times, and of the modes only whether a file may be executed.
 
 use super::failed;
 use super::files::{Found, Kind, Pattern};

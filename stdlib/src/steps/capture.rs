@@ -1,5 +1,6 @@
 //! `otto-step-capture NAME VALUE`: captures a variable from a script.
 
+use super::failed;
 use crate::invocation::VARIABLE;
 use crate::sdk::{Exit, Step, StepError};
 use std::path::Path;
@@ -10,7 +11,11 @@ pub(super) fn run() -> Result<Exit, StepError> {
         let usage = "capture a variable: write `otto-step-capture NAME VALUE`, in UTF-8";
         return Err(StepError::Other(usage.to_owned()));
     };
-    let path = std::env::var_os(VARIABLE).ok_or(StepError::NotInvoked)?;
+    let path = std::env::var_os(VARIABLE).ok_or_else(|| {
+        // Scripts get a control socket where their stage has outputs to capture.
+        let help = format!("write `outputs {{ {name} {{ type = string }} }}` in the stage");
+        failed(&format!("capture '{name}'"), help)
+    })?;
     Step::from_invocation(Path::new(&path))?.capture(&name, &value)?;
     Ok(Exit::Success)
 }

@@ -79,8 +79,8 @@ impl Pattern {
         self.fixed.last().map(String::as_str)
     }
 
-    /// Everything that matches below a folder, in the order of paths. A folder that matches brings all
-    /// that is in it.
+    /// Everything that matches below a folder, in the order of paths. A folder that matches brings
+    /// all that is in it.
     pub(super) fn find(&self, base: &Path) -> Result<Vec<Found>, String> {
         let start = self.start(base)?;
         let mut found = Vec::new();

@@ -1,7 +1,7 @@
 //! `git`: checks out a git repository with the system's `git`.
 //!
-//! What the repository, its address and its references hold comes from anybody: only some schemes are
-//! spoken, nothing is taken for an option, no hook runs, and the system's configuration is off.
+//! What the repository, its address and its references hold comes from anybody: only some schemes
+//! are spoken, nothing is taken for an option, no hook runs, and the system's configuration is off.
 
 use super::failed;
 use crate::sdk::{Exit, Step, StepError};

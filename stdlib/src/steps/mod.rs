@@ -15,16 +15,34 @@ mod tree;
 mod unarchive;
 
 use crate::sdk::{Exit, Step, StepError};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::ExitCode;
+use std::{fs, io};
 
 /// What the name of an image's step begins with, as the image's own name: `otto-step-git`.
 pub const PREFIX: &str = "otto-step-";
 
-/// Commands for scripts. They find their step's invocation file in `OTTO_INVOCATION`, and lie on the
-/// `PATH` of every step, as links to the image with [`PREFIX`] in front:
+/// Commands for scripts. They find their step's invocation file in `OTTO_INVOCATION`, and lie on
+/// the `PATH` of every step, as links to the image with [`PREFIX`] in front:
 /// `otto-step-capture NAME VALUE` captures a variable, and `otto-step-parameter NAME` prints a
 /// parameter or a setting of the step.
 pub const COMMANDS: &[&str] = &["capture", "parameter"];
+
+/// Makes a folder for `PATH`, in which the image answers to the names of its [`COMMANDS`].
+///
+/// # Errors
+/// When the folder or a link in it cannot be made.
+pub fn link_commands(folder: &Path, image: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for name in COMMANDS {
+        match symlink(image, folder.join(format!("{PREFIX}{name}"))) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+    }
+    Ok(())
+}
 
 /// Runs the step or command of this name, which is the image's own name without [`PREFIX`].
 ///

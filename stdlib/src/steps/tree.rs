@@ -1,7 +1,7 @@
 //! Writing below one folder and nowhere else, whatever a hostile archive asks for.
 //!
-//! Every folder on the way is opened by itself without following links, so neither a name nor a link
-//! that lies there already leads out. Links of the archive are made last, and only where they
+//! Every folder on the way is opened by itself without following links, so neither a name nor a
+//! link that lies there already leads out. Links of the archive are made last, and only where they
 //! cannot lead out through one another either.
 
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, symlinkat, unlinkat};

@@ -1,7 +1,7 @@
 //! `unarchive`: unpacks an artifact of the run, below the target folder and nowhere else.
 //!
-//! Whoever archived may be hostile: there are limits on entries, on bytes and on how much larger they
-//! are than what was fetched, and only files, folders and links that stay inside are made.
+//! Whoever archived may be hostile: there are limits on entries, on bytes and on how much larger
+//! they are than what was fetched, and only files, folders and links that stay inside are made.
 
 use super::failed;
 use super::files::MAX_ENTRIES;
