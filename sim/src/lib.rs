@@ -4,13 +4,21 @@
 //! and scripted processes instead of real ones. The same seed gives the same history, byte for byte.
 //! This crate never asks another one for a shortcut: what differs from production is behind ports.
 
+pub mod audit;
+pub mod clients;
 pub mod determinism;
 pub mod disk;
 pub mod ending;
 pub mod history;
+pub mod hosts;
 pub mod invariants;
+pub mod logs;
+pub mod network;
+pub mod planted;
 pub mod processes;
 pub mod report;
 pub mod search;
 pub mod setup;
+pub mod workload;
+pub mod world;
 pub mod writers;

@@ -9,6 +9,7 @@
 //! What really happens to the processes goes into the history as ground truth.
 
 use crate::history::{Fact, History};
+use crate::planted::Bug;
 use async_trait::async_trait;
 use otto_actors::ports::control::Assignment;
 use otto_actors::ports::logs::{LogError, Spool};
@@ -60,14 +61,15 @@ pub struct Processes {
     history: History,
     spool: Arc<MemorySpool>,
     alive: Arc<Mutex<BTreeMap<LeaseId, Option<StepPlace>>>>,
+    bug: Option<Bug>,
 }
 
 impl Processes {
     /// No processes yet, on a host, for the agent process that starts them.
     #[must_use]
-    pub fn new(host: &str, agent: AgentRef, history: History) -> Self {
+    pub fn new(host: &str, agent: AgentRef, history: History, bug: Option<Bug>) -> Self {
         let alive = Arc::default();
-        Self { host: host.to_owned(), agent, history, spool: Arc::default(), alive }
+        Self { host: host.to_owned(), agent, history, spool: Arc::default(), alive, bug }
     }
 
     /// The spool that these processes print to.
@@ -94,7 +96,10 @@ impl Stages for Processes {
         let lease = assignment.lease;
         locked(&self.alive).insert(lease, None);
         let path = assignment.path.clone();
-        self.history.add(&self.host, Fact::StageBegan { lease, path });
+        let times = if self.bug == Some(Bug::StartTwice) { 2 } else { 1 };
+        for _ in 0..times {
+            self.history.add(&self.host, Fact::StageBegan { lease, path: path.clone() });
+        }
         Ok(Arc::new(ScriptedStage {
             processes: self.clone(),
             lease,

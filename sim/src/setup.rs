@@ -128,6 +128,20 @@ impl Setup {
         faults.sort_by_key(|fault| fault.at_ms);
         Self { seed, submissions, faults, crash_at: None, planted: None }
     }
+
+    /// The setup that submits one pipeline once, and injects nothing.
+    #[must_use]
+    pub fn only(seed: u64, plan: &str) -> Self {
+        let submission = PlannedSubmission {
+            at_ms: 300,
+            key: "key-0".to_owned(),
+            plan: plan.to_owned(),
+            doubled: false,
+            cancel_after_ms: None,
+        };
+        let submissions = vec![submission];
+        Self { seed, submissions, faults: Vec::new(), crash_at: None, planted: None }
+    }
 }
 
 fn submission(number: u64, plans: &[&str], dice: &mut Dice) -> PlannedSubmission {

@@ -1,0 +1,194 @@
+//! Simulated clients: they submit, submit again, cancel, watch and read, and note what they learn.
+
+use crate::history::{Answer, Fact, History};
+use crate::hosts::client;
+use crate::planted::{Bug, spoil_plan};
+use crate::setup::{PlannedSubmission, SAFETY_PHASE_MS};
+use crate::world::CLIENT;
+use otto_core::ids::{Attempt, CommandId, RunId, StageId};
+use otto_core::plan::Plan;
+use otto_nodes::client::{Client, ClientError};
+use otto_nodes::rpc::api::ApiError;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// The project that all runs belong to.
+const PROJECT: &str = "simulated";
+/// How long one call may be repeated by the client itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause before the same wish is made again.
+const PAUSE: Duration = Duration::from_millis(700);
+
+/// How far the clients are.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    waiting: Arc<AtomicU64>,
+}
+
+impl Progress {
+    /// Whether every wish was answered and every run watched to its end.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// What the clients do.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The submissions.
+    pub submissions: Vec<PlannedSubmission>,
+    /// The plans by their names.
+    pub plans: BTreeMap<String, Plan>,
+    /// The bug that is planted.
+    pub bug: Option<Bug>,
+    /// Where it is noted.
+    pub history: History,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+impl Work {
+    /// Does all of it; each submission by a client of its own.
+    ///
+    /// # Errors
+    /// None: what goes wrong is part of the history.
+    pub async fn run(self) -> turmoil::Result {
+        let mut tasks = tokio::task::JoinSet::new();
+        for submission in self.submissions.clone() {
+            let times = if submission.doubled { 2 } else { 1 };
+            if submission.doubled {
+                self.history.mark(CLIENT, "submitted twice at once");
+            }
+            for copy in 0..times {
+                self.progress.waiting.fetch_add(1, Ordering::Relaxed);
+                let (work, submission) = (self.clone(), submission.clone());
+                tasks.spawn_local(async move { work.accompany(submission, copy == 0).await });
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    /// Submits until there is an answer, and accompanies the run to its end.
+    async fn accompany(self, submission: PlannedSubmission, first: bool) {
+        sleep(Duration::from_millis(submission.at_ms)).await;
+        let client = client().patience(PATIENCE);
+        let Some(plan) = self.plans.get(&submission.plan) else { return };
+        if let Some(run) = self.submit(&client, &submission, plan).await
+            && first
+        {
+            let cancel = async {
+                if let Some(after) = submission.cancel_after_ms {
+                    sleep(Duration::from_millis(after)).await;
+                    self.cancel(&client, run).await;
+                }
+            };
+            futures::future::join(cancel, self.watch(&client, run, plan)).await;
+        }
+        self.progress.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    async fn submit(
+        &self,
+        client: &Client,
+        submission: &PlannedSubmission,
+        plan: &Plan,
+    ) -> Option<RunId> {
+        let PlannedSubmission { key, plan: name, .. } = submission;
+        let sent = spoil_plan(self.bug, plan.clone());
+        loop {
+            let (key, plan) = (key.clone(), name.clone());
+            self.history.add(CLIENT, Fact::Submits { key: key.clone(), plan });
+            let answered = client.submit_plan(PROJECT, &key, &sent, None).await;
+            let answer = answer(answered.map(|submitted| submitted.run));
+            self.history.add(CLIENT, Fact::Submitted { key, answer: answer.clone() });
+            match answer {
+                Answer::Ok(run) => return Some(run),
+                Answer::Refused(_) => return None,
+                Answer::Unknown => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    async fn cancel(&self, client: &Client, run: RunId) {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&run.number.to_be_bytes());
+        loop {
+            self.history.add(CLIENT, Fact::Cancels { run });
+            let answer = answer(client.cancel(run, CommandId(id), None).await);
+            let again = answer == Answer::Unknown;
+            if answer == Answer::Ok(()) {
+                self.history.mark(CLIENT, "cancelled while running");
+            }
+            self.history.add(CLIENT, Fact::Cancelled { run, answer });
+            if !again {
+                return;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Looks at the run and its logs again and again, until it owes nothing any more.
+    async fn watch(&self, client: &Client, run: RunId, plan: &Plan) {
+        let mut read: BTreeMap<(StageId, Attempt), u64> = BTreeMap::new();
+        loop {
+            let retired = match client.run(run).await {
+                Ok(listed) => {
+                    let outcome = listed.summary.outcome;
+                    self.history.add(CLIENT, Fact::Read { run, outcome });
+                    listed.summary.retired
+                }
+                Err(_) => false,
+            };
+            self.read_logs(client, run, plan, &mut read).await;
+            let safe =
+                turmoil::sim_elapsed().unwrap_or_default() > Duration::from_millis(SAFETY_PHASE_MS);
+            if retired {
+                return;
+            }
+            sleep(if safe { PAUSE * 4 } else { PAUSE }).await;
+        }
+    }
+
+    async fn read_logs(
+        &self,
+        client: &Client,
+        run: RunId,
+        plan: &Plan,
+        read: &mut BTreeMap<(StageId, Attempt), u64>,
+    ) {
+        for stage in plan.ids().filter(|id| !plan.stage(*id).work.steps().is_empty()) {
+            let attempt = Attempt::FIRST;
+            let offset = read.entry((stage, attempt)).or_default();
+            let wish = otto_nodes::rpc::api::ReadLog {
+                run,
+                stage,
+                attempt,
+                offset: *offset,
+                limit: 4096,
+                wait_ms: 0,
+            };
+            let Ok(part) = client.log_part(wish).await else { continue };
+            if !part.bytes.is_empty() {
+                let text = String::from_utf8_lossy(&part.bytes).into_owned();
+                let path = plan.stage(stage).path.clone();
+                self.history.add(CLIENT, Fact::LogRead { path, run, offset: *offset, text });
+                *offset += part.bytes.len() as u64;
+            }
+        }
+    }
+}
+
+fn answer<T>(result: Result<T, ClientError>) -> Answer<T> {
+    match result {
+        Ok(value) => Answer::Ok(value),
+        Err(ClientError::Api(ApiError::Refused(why) | ApiError::Invalid(why))) => {
+            Answer::Refused(why)
+        }
+        Err(_) => Answer::Unknown,
+    }
+}

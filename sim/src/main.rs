@@ -1,0 +1,295 @@
+//! `otto-sim`: runs, searches and replays simulations.
+
+use clap::{Args, Parser, Subcommand};
+use otto_sim::report::{Report, timeline};
+use otto_sim::search::{Case, Tally, run_all};
+use otto_sim::setup::Setup;
+use otto_sim::{planted, workload, world};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Simulates Otto's real processes in one process, from one seed, under faults.
+#[derive(Parser)]
+#[command(name = "otto-sim", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one simulation.
+    Run {
+        #[command(flatten)]
+        case: CaseArguments,
+        /// Print the report as JSON; it holds `history_hash`.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run one simulation and print its timeline.
+    Replay {
+        /// The seed.
+        #[arg(value_name = "SEED")]
+        number: u64,
+        #[command(flatten)]
+        special: Special,
+    },
+    /// Run many seeds on all cores; ends with 1 if one failed.
+    Search {
+        /// How many seeds.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        #[command(flatten)]
+        jobs: Jobs,
+    },
+    /// Crash the control disk at every write and sync of each pipeline; ends with 1 if one failed.
+    Crashes {
+        /// Only this pipeline.
+        #[arg(long)]
+        pipeline: Option<String>,
+        /// Only every so many-th operation.
+        #[arg(long, default_value_t = 1)]
+        every: u64,
+        #[command(flatten)]
+        jobs: Jobs,
+    },
+    /// Plant each known bug; ends with 1 if one is not found.
+    Planted {
+        #[command(flatten)]
+        jobs: Jobs,
+    },
+    /// List the pipelines, the properties and the bugs that can be planted.
+    Scenarios,
+}
+
+#[derive(Args)]
+struct CaseArguments {
+    /// The seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    special: Special,
+}
+
+#[derive(Args, Clone)]
+struct Special {
+    /// Submit only this pipeline, and inject no faults but those asked for.
+    #[arg(long)]
+    pipeline: Option<String>,
+    /// Crash the control disk at this operation.
+    #[arg(long)]
+    crash_at: Option<u64>,
+    /// Plant this bug.
+    #[arg(long)]
+    plant: Option<String>,
+}
+
+#[derive(Args, Clone, Copy)]
+struct Jobs {
+    /// How many simulations at a time; as many as there are cores by default.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Jobs {
+    fn count(self) -> usize {
+        self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run { case, json } => run(case.seed, &case.special, json),
+        Command::Replay { number, special } => replay(number, &special),
+        Command::Search { seeds, from, jobs } => search(seeds, from, jobs),
+        Command::Crashes { pipeline, every, jobs } => crashes(pipeline.as_deref(), every, jobs),
+        Command::Planted { jobs } => find_planted(jobs),
+        Command::Scenarios => scenarios(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: failed to simulate: {error}");
+        ExitCode::from(5)
+    })
+}
+
+type Result<T> = std::result::Result<T, String>;
+
+fn setup(seed: u64, special: &Special) -> Result<Setup> {
+    let mut setup = match &special.pipeline {
+        Some(name) => Setup::only(seed, name),
+        None => Setup::from_seed(seed, &workload::names()),
+    };
+    if let Some(bug) = &special.plant {
+        let known = planted::named(bug).is_some();
+        let error = || format!("there is no planted bug '{bug}'; `otto-sim scenarios` lists them");
+        known.then_some(()).ok_or_else(error)?;
+    }
+    setup.crash_at = special.crash_at;
+    setup.planted.clone_from(&special.plant);
+    Ok(setup)
+}
+
+fn run(seed: u64, special: &Special, json: bool) -> Result<ExitCode> {
+    let simulated = world::simulate(&setup(seed, special)?)?;
+    print(&as_text(&simulated.report, json)?)?;
+    Ok(verdict(simulated.report.violations.is_empty()))
+}
+
+fn replay(seed: u64, special: &Special) -> Result<ExitCode> {
+    let simulated = world::simulate(&setup(seed, special)?)?;
+    print(&timeline(&simulated.history))?;
+    print(&simulated.report.text())?;
+    Ok(verdict(simulated.report.violations.is_empty()))
+}
+
+fn as_text(report: &Report, json: bool) -> Result<String> {
+    if !json {
+        return Ok(report.text());
+    }
+    let text = serde_json::to_string(report).map_err(|error| error.to_string())?;
+    Ok(text + "\n")
+}
+
+/// Runs seeds, each twentieth of them twice, since the same seed must give the same history.
+fn search(seeds: u64, from: u64, jobs: Jobs) -> Result<ExitCode> {
+    let case = |seed: u64| -> Case { vec!["--seed".to_owned(), seed.to_string()] };
+    let cases = (from..from.saturating_add(seeds))
+        .flat_map(|seed| std::iter::repeat_n(case(seed), if seed % 20 == 0 { 2 } else { 1 }));
+    let tally = tally(cases, jobs)?;
+    let missed: BTreeSet<&str> = tally.missed(world::MARKS);
+    if jobs.json {
+        let line = serde_json::json!({
+            "ran": tally.ran, "failed": tally.failed, "uneven": tally.uneven, "marks": tally.marks,
+            "missed": missed,
+        });
+        print(&format!("{line}\n"))?;
+    } else {
+        print(&format!(
+            "{} simulations, {} runs, {} simulated seconds\nmarks: {:?}\nmissed: {missed:?}\n",
+            tally.ran,
+            tally.runs,
+            tally.simulated_ms / 1000,
+            tally.marks
+        ))?;
+    }
+    summarize(&tally)
+}
+
+/// Crashes at each operation of each pipeline, which a first run without a crash has counted.
+fn crashes(only: Option<&str>, every: u64, jobs: Jobs) -> Result<ExitCode> {
+    let mut all = Tally::default();
+    let wanted = |name: &&str| only.is_none_or(|only| only == *name);
+    for name in workload::names().into_iter().filter(wanted) {
+        let base: Case = vec!["--pipeline".to_owned(), name.to_owned()];
+        let mut operations = 0;
+        run_all([base.clone()], 1, |report| {
+            operations = report.disk_operations;
+            all.add(report);
+        })
+        .map_err(|error| error.to_string())?;
+        eprintln!("{name}: {operations} disk operations");
+        let crash = |at: u64| {
+            let mut case = base.clone();
+            case.extend(["--crash-at".to_owned(), at.to_string()]);
+            case
+        };
+        let at = (1..=operations).step_by(usize::try_from(every.max(1)).unwrap_or(1));
+        run_all(at.map(crash), jobs.count(), |report| progress(&mut all, report))
+            .map_err(|error| error.to_string())?;
+    }
+    print(&format!("{} simulations\n", all.ran))?;
+    summarize(&all)
+}
+
+/// Plants each bug, and looks for it within its number of seeds.
+fn find_planted(jobs: Jobs) -> Result<ExitCode> {
+    let mut all_found = true;
+    for bug in planted::ALL {
+        let cases = (1..=bug.within_seeds).map(|seed| -> Case {
+            ["--seed", &seed.to_string(), "--plant", bug.name].map(str::to_owned).to_vec()
+        });
+        let mut found = None;
+        run_all(cases, jobs.count(), |report| {
+            let caught =
+                report.violations.iter().any(|v| v.starts_with(&format!("{}:", bug.breaks)));
+            if caught && found.is_none() {
+                found = Some(report.seed);
+            }
+        })
+        .map_err(|error| error.to_string())?;
+        all_found &= found.is_some();
+        let line = match found {
+            Some(seed) => format!("✔ {} breaks {}: found with seed {seed}\n", bug.name, bug.breaks),
+            None => format!(
+                "✘ {} breaks {}: NOT found within {} seeds\n",
+                bug.name, bug.breaks, bug.within_seeds
+            ),
+        };
+        print(&line)?;
+    }
+    Ok(verdict(all_found))
+}
+
+fn scenarios() -> Result<ExitCode> {
+    let mut text = String::from("pipelines:\n");
+    for name in workload::names() {
+        text += &format!("  {name}\n");
+    }
+    text += "properties:\n";
+    for invariant in otto_sim::invariants::ALL {
+        text += &format!("  {:<4} {}\n", invariant.id, invariant.holds);
+    }
+    text += "bugs that can be planted:\n";
+    for bug in planted::ALL {
+        text += &format!("  {:<28} breaks {:<4} {}\n", bug.name, bug.breaks, bug.what);
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tally(cases: impl IntoIterator<Item = Case>, jobs: Jobs) -> Result<Tally> {
+    let mut tally = Tally::default();
+    run_all(cases, jobs.count(), |report| progress(&mut tally, report))
+        .map_err(|error| error.to_string())?;
+    Ok(tally)
+}
+
+/// Takes in a report, and says at once when it failed or a round number is reached.
+fn progress(tally: &mut Tally, report: Report) {
+    if !report.violations.is_empty() {
+        eprint!("{}", report.text());
+    }
+    tally.add(report);
+    if tally.ran.is_multiple_of(100) {
+        eprintln!("{} simulations, {} failed", tally.ran, tally.failed.len());
+    }
+}
+
+fn summarize(tally: &Tally) -> Result<ExitCode> {
+    for seed in &tally.uneven {
+        print(&format!("✘ seed {seed} ran twice and gave two histories\n"))?;
+    }
+    for report in &tally.failed {
+        print(&format!("✘ seed {} failed; replay: {}\n", report.seed, report.replay_command()))?;
+    }
+    Ok(verdict(tally.failed.is_empty() && tally.uneven.is_empty()))
+}
+
+fn verdict(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints to standard output; a reader that left early is no error.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}

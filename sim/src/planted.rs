@@ -1,0 +1,334 @@
+//! Planted bugs: each breaks one property on purpose, at a port, so that its checker is seen
+//! failing.
+//!
+//! A checker that was never seen failing counts as none. `otto-sim planted` looks for all of them.
+
+use async_trait::async_trait;
+use otto_actors::ports::control::{
+    Bid, BlobPart, Control, LinkError, Order, Report, ReportAnswer, SharedControl,
+};
+use otto_actors::ports::journal::{Journal, JournalError, SharedJournal};
+use otto_actors::ports::logs::{LogError, LogId, Logs, SharedLogs};
+use otto_core::ids::{AgentRef, Digest, Epoch};
+use otto_core::journal::{EntityId, EntityKind, Proposal, StoredHead, Verdict, decode, encode};
+use otto_core::lease::LeaseId;
+use otto_core::plan::{Plan, Work};
+use otto_core::run::event::{Entry, Event};
+use otto_core::run::outcome::Outcome;
+use otto_core::time::{Span, Timestamp};
+use std::sync::Arc;
+
+/// A bug that a simulation can be run with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Planted {
+    /// What it is.
+    pub bug: Bug,
+    /// Its name.
+    pub name: &'static str,
+    /// The property that it breaks.
+    pub breaks: &'static str,
+    /// What is wrong.
+    pub what: &'static str,
+    /// Within how many seeds it must be found.
+    pub within_seeds: u64,
+}
+
+/// What can be wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "`ALL` says what each is")]
+pub enum Bug {
+    AcknowledgeEarly,
+    ForgetKeys,
+    StartTwice,
+    AcceptStale,
+    EpochsStandStill,
+    SettleTwice,
+    ReplicasDiffer,
+    OrderIgnored,
+    CancelForgotten,
+    TimersEarly,
+    LogDoubled,
+    LogCut,
+    SuccessInvented,
+    RetryForever,
+    DutyForgotten,
+}
+
+/// All of them.
+pub const ALL: &[Planted] = &[
+    planted(
+        Bug::AcknowledgeEarly,
+        "acknowledge-early",
+        "I1",
+        "a run is accepted, not journaled",
+        20,
+    ),
+    planted(Bug::ForgetKeys, "forget-keys", "I2", "idempotency keys are not kept", 40),
+    planted(Bug::StartTwice, "start-twice", "I3", "an agent opens each stage twice", 20),
+    planted(Bug::AcceptStale, "accept-stale", "I4", "an end under an old epoch is journaled", 20),
+    planted(Bug::EpochsStandStill, "epochs-stand-still", "I5", "all awards have one epoch", 20),
+    planted(Bug::SettleTwice, "settle-twice", "I6", "a settled run settles once more", 20),
+    planted(Bug::ReplicasDiffer, "replicas-differ", "I7", "a replica lacks an event", 20),
+    planted(Bug::OrderIgnored, "order-ignored", "I9", "a sequence is run side by side", 20),
+    planted(Bug::CancelForgotten, "cancel-forgotten", "I15", "a cancel is answered, not kept", 40),
+    planted(Bug::TimersEarly, "timers-early", "I16", "time limits last a tenth", 40),
+    planted(Bug::LogDoubled, "log-doubled", "I17", "a log chunk is appended twice", 20),
+    planted(Bug::LogCut, "log-cut", "I18", "logs are sealed though bytes are missing", 20),
+    planted(
+        Bug::SuccessInvented,
+        "success-invented",
+        "I19",
+        "failures are journaled as success",
+        20,
+    ),
+    planted(Bug::RetryForever, "retry-forever", "I20", "attempts are not counted", 40),
+    planted(Bug::DutyForgotten, "duty-forgotten", "L1", "an agent forgets what it is to start", 20),
+];
+
+const fn planted(
+    bug: Bug,
+    name: &'static str,
+    breaks: &'static str,
+    what: &'static str,
+    within_seeds: u64,
+) -> Planted {
+    Planted { bug, name, breaks, what, within_seeds }
+}
+
+/// The bug of this name.
+#[must_use]
+pub fn named(name: &str) -> Option<Bug> {
+    ALL.iter().find(|planted| planted.name == name).map(|planted| planted.bug)
+}
+
+/// What a client really submits where it means a plan: the checkers judge by what it means.
+#[must_use]
+pub fn spoil_plan(bug: Option<Bug>, mut plan: Plan) -> Plan {
+    for stage in &mut plan.stages {
+        match (bug, &mut stage.work) {
+            (Some(Bug::OrderIgnored), Work::Sequence(children)) => {
+                stage.work = Work::Parallel(std::mem::take(children));
+            }
+            (Some(Bug::TimersEarly), _) => {
+                stage.timeout = stage.timeout.map(|limit| Span(limit.0 / 10));
+            }
+            (Some(Bug::RetryForever), _) => {
+                for retry in &mut stage.retry {
+                    retry.attempts += 3;
+                }
+            }
+            _ => {}
+        }
+    }
+    plan
+}
+
+/// A journal with a bug in it, where the bug is one of journals.
+#[must_use]
+pub fn spoil_journal(bug: Option<Bug>, journal: SharedJournal) -> SharedJournal {
+    match bug {
+        Some(bug) => Arc::new(SpoiltJournal { bug, journal }),
+        None => journal,
+    }
+}
+
+#[derive(Debug)]
+struct SpoiltJournal {
+    bug: Bug,
+    journal: SharedJournal,
+}
+
+impl SpoiltJournal {
+    fn spoil(&self, event: &mut Event) {
+        match (self.bug, event) {
+            (Bug::EpochsStandStill, Event::StageAwarded { epoch, .. }) => {
+                *epoch = Epoch { incarnation: 0, counter: 1 };
+            }
+            (Bug::AcceptStale, Event::AttemptEnded { epoch, .. }) => {
+                epoch.counter = epoch.counter.saturating_sub(1);
+            }
+            (Bug::SuccessInvented, Event::AttemptEnded { outcome, .. }) => {
+                *outcome = Outcome::Success;
+            }
+            _ => {}
+        }
+    }
+
+    fn spoil_entry(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut entry: Entry = decode("entry", bytes).ok()?;
+        for event in &mut entry.events {
+            self.spoil(event);
+        }
+        let settled = |event: &Event| matches!(event, Event::RunSettled { .. });
+        match self.bug {
+            Bug::SettleTwice => {
+                let again: Vec<Event> =
+                    entry.events.iter().filter(|e| settled(e)).cloned().collect();
+                entry.events.extend(again);
+            }
+            Bug::CancelForgotten => {
+                let cancels =
+                    entry.events.iter().any(|e| matches!(e, Event::CancelRequested { .. }));
+                let kept = |event: &Event| {
+                    !cancels
+                        || !matches!(
+                            event,
+                            Event::RunSettled { .. } | Event::CancelRequested { .. }
+                        )
+                };
+                entry.events.retain(kept);
+            }
+            _ => {}
+        }
+        Some(encode(&entry))
+    }
+}
+
+#[async_trait]
+impl Journal for SpoiltJournal {
+    async fn propose(&self, mut proposal: Proposal) -> Result<Verdict, JournalError> {
+        let begins_run = |p: &Proposal| {
+            p.items.iter().any(|item| item.entity.kind == EntityKind::Run && item.expected == 0)
+        };
+        if self.bug == Bug::AcknowledgeEarly && begins_run(&proposal) {
+            return Ok(Verdict::Applied);
+        }
+        if self.bug == Bug::ForgetKeys {
+            proposal.items.retain(|item| item.entity.kind != EntityKind::Key);
+        }
+        for item in proposal.items.iter_mut().filter(|item| item.entity.kind == EntityKind::Run) {
+            if let Some(spoilt) = self.spoil_entry(&item.entry) {
+                item.entry = spoilt;
+            }
+        }
+        self.journal.propose(proposal).await
+    }
+
+    async fn entries(&self, entity: EntityId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        self.journal.entries(entity, after).await
+    }
+
+    async fn head(&self, entity: EntityId) -> Result<Option<StoredHead>, JournalError> {
+        self.journal.head(entity).await
+    }
+
+    async fn heads(
+        &self,
+        kind: EntityKind,
+        before: Option<EntityId>,
+        limit: usize,
+    ) -> Result<Vec<(EntityId, StoredHead)>, JournalError> {
+        self.journal.heads(kind, before, limit).await
+    }
+
+    async fn due(
+        &self,
+        until: Timestamp,
+        after: Option<(Timestamp, EntityId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, EntityId)>, JournalError> {
+        self.journal.due(until, after, limit).await
+    }
+}
+
+/// Logs with a bug in them, where the bug is one of logs.
+#[must_use]
+pub fn spoil_logs(bug: Option<Bug>, logs: SharedLogs) -> SharedLogs {
+    match bug {
+        Some(bug @ (Bug::LogDoubled | Bug::LogCut)) => Arc::new(SpoiltLogs { bug, logs }),
+        _ => logs,
+    }
+}
+
+#[derive(Debug)]
+struct SpoiltLogs {
+    bug: Bug,
+    logs: SharedLogs,
+}
+
+#[async_trait]
+impl Logs for SpoiltLogs {
+    async fn append(&self, log: LogId, offset: u64, bytes: &[u8]) -> Result<u64, LogError> {
+        if self.bug == Bug::LogCut {
+            let cut = &bytes[..bytes.len().saturating_sub(1)];
+            self.logs.append(log, offset, cut).await?;
+            return Ok(offset + bytes.len() as u64);
+        }
+        let length = self.logs.append(log, offset, bytes).await?;
+        self.logs.append(log, length, bytes).await?;
+        Ok(length)
+    }
+
+    async fn seal(&self, log: LogId, length: u64) -> Result<bool, LogError> {
+        let there = self.logs.length(log).await?;
+        self.logs.seal(log, there).await?;
+        Ok(there > 0 || length == 0)
+    }
+
+    async fn read(&self, log: LogId, offset: u64, limit: usize) -> Result<Vec<u8>, LogError> {
+        self.logs.read(log, offset, limit).await
+    }
+
+    async fn length(&self, log: LogId) -> Result<u64, LogError> {
+        self.logs.length(log).await
+    }
+}
+
+/// A control side that an agent with a bug sees, where the bug is one of agents.
+#[must_use]
+pub fn spoil_control(bug: Option<Bug>, control: SharedControl) -> SharedControl {
+    match bug {
+        Some(Bug::DutyForgotten) => Arc::new(SpoiltControl(control)),
+        _ => control,
+    }
+}
+
+#[derive(Debug)]
+struct SpoiltControl(SharedControl);
+
+#[async_trait]
+impl Control for SpoiltControl {
+    async fn bid(&self, bid: Bid) -> Result<Vec<Order>, LinkError> {
+        let mut orders = self.0.bid(bid).await?;
+        orders.retain(|order| !matches!(order, Order::Start(_)));
+        Ok(orders)
+    }
+
+    async fn renew(
+        &self,
+        agent: AgentRef,
+        leases: Vec<LeaseId>,
+    ) -> Result<Vec<LeaseId>, LinkError> {
+        self.0.renew(agent, leases).await
+    }
+
+    async fn report(
+        &self,
+        agent: AgentRef,
+        reports: Vec<Report>,
+    ) -> Result<Vec<ReportAnswer>, LinkError> {
+        self.0.report(agent, reports).await
+    }
+
+    async fn log(
+        &self,
+        agent: AgentRef,
+        lease: LeaseId,
+        offset: u64,
+        bytes: Vec<u8>,
+    ) -> Result<u64, LinkError> {
+        self.0.log(agent, lease, offset, bytes).await
+    }
+
+    async fn seal(&self, agent: AgentRef, lease: LeaseId, length: u64) -> Result<bool, LinkError> {
+        self.0.seal(agent, lease, length).await
+    }
+
+    async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError> {
+        self.0.blob(digest, offset, limit).await
+    }
+
+    async fn keep(&self, agent: AgentRef, lease: LeaseId, part: BlobPart) -> Result<(), LinkError> {
+        self.0.keep(agent, lease, part).await
+    }
+}
