@@ -212,18 +212,7 @@ fn crashes(only: Option<&str>, every: u64, jobs: Jobs) -> Result<ExitCode> {
 fn find_planted(jobs: Jobs) -> Result<ExitCode> {
     let mut all_found = true;
     for bug in planted::ALL {
-        let cases = (1..=bug.within_seeds).map(|seed| -> Case {
-            ["--seed", &seed.to_string(), "--plant", bug.name].map(str::to_owned).to_vec()
-        });
-        let mut found = None;
-        run_all(cases, jobs.count(), |report| {
-            let caught =
-                report.violations.iter().any(|v| v.starts_with(&format!("{}:", bug.breaks)));
-            if caught && found.is_none() {
-                found = Some(report.seed);
-            }
-        })
-        .map_err(|error| error.to_string())?;
+        let found = first_seed_that_finds(bug, jobs.count())?;
         all_found &= found.is_some();
         let line = match found {
             Some(seed) => format!("✔ {} breaks {}: found with seed {seed}\n", bug.name, bug.breaks),
@@ -235,6 +224,26 @@ fn find_planted(jobs: Jobs) -> Result<ExitCode> {
         print(&line)?;
     }
     Ok(verdict(all_found))
+}
+
+fn first_seed_that_finds(bug: &planted::Planted, jobs: usize) -> Result<Option<u64>> {
+    let seeds: Vec<u64> = (1..=bug.within_seeds).collect();
+    let violation = format!("{}:", bug.breaks);
+    let mut found = None;
+    for some in seeds.chunks(jobs) {
+        let cases = some.iter().map(|seed| -> Case {
+            ["--seed", &seed.to_string(), "--plant", bug.name].map(str::to_owned).to_vec()
+        });
+        run_all(cases, jobs, |report| {
+            let caught = report.violations.iter().any(|said| said.starts_with(&violation));
+            found = found.or(caught.then_some(report.seed));
+        })
+        .map_err(|error| error.to_string())?;
+        if found.is_some() {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 fn scenarios() -> Result<ExitCode> {
