@@ -4,6 +4,7 @@
 //! are spoken, nothing is taken for an option, no hook runs, and the system's configuration is off.
 
 use super::failed;
+use super::tree::Inner;
 use crate::sdk::{Exit, Step, StepError};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,6 +16,7 @@ pub(super) fn run(step: &Step) -> Result<Exit, StepError> {
         check_reference(reference).map_err(StepError::Other)?;
     }
     let into = step.text("into")?;
+    Inner::parse(into).map_err(|why| failed("check out", why))?;
     let checkout = Checkout {
         url: &url,
         reference,

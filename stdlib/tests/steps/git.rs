@@ -152,4 +152,15 @@ fn what_is_dangerous_or_missing_is_refused() {
     check(text("--upload-pack=true"), "main");
     check(text("http://git.example/a.git"), "main");
     check(text("file:///nowhere/at/all"), "main");
+    for into in ["../other", "--template=x/..", "a/../../other"] {
+        let bench = Bench::new();
+        let arguments = [("url", remote.url()), ("into", text(into))];
+        // A trial checks arguments as an Ottofile's are checked.
+        let run = bench.run(otto_stdlib::builtin(), Path::new("/"), "git", &arguments);
+        assert!(run.is_err(), "{into}");
+    }
+    let odd = Bench::new();
+    let arguments = [("url", remote.url()), ("into", text("--upload-pack=x"))];
+    assert_eq!(odd.step("git", &arguments).code, 0);
+    assert_eq!(odd.read("--upload-pack=x/file"), "second");
 }
