@@ -62,14 +62,15 @@ fn meaning(bytes: &[u8]) -> String {
             writeln!(text, "  {event}").expect("memory");
         }
         for duty in run.owed().iter() {
-            writeln!(text, "  owes {duty:?}").expect("memory");
+            let duty = serde_json::to_string(duty).expect("duties are plain data");
+            writeln!(text, "  owes {duty}").expect("memory");
         }
     }
     let summary = serde_json::to_string_pretty(&run.summary()).expect("plain data");
     writeln!(text, "\nsummary {summary}").expect("memory");
-    for (id, stage, _) in run.stages() {
-        let why = run.why(id).expect("a stage of the plan");
-        writeln!(text, "{id} {:?}: {why}", stage.path).expect("memory");
+    for (id, stage, state) in run.stages() {
+        let outcome = state.outcome().map_or("goes on", Outcome::word);
+        writeln!(text, "{id} {:?}: {outcome}", stage.path).expect("memory");
     }
     text
 }

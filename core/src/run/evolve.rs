@@ -85,10 +85,11 @@ impl Run {
         };
         if let Some(earlier) = &submission.continues {
             begun.carried.extend(earlier.carried.iter().copied());
-            for (stage, values) in &earlier.captured {
+            let is_carried = |stage: &StageId| begun.carried.contains(stage);
+            for (stage, values) in earlier.captured.iter().filter(|(it, _)| is_carried(it)) {
                 self.captured.insert_mut(*stage, Arc::new(values.clone()));
             }
-            for (name, kept) in &earlier.artifacts {
+            for (name, kept) in earlier.artifacts.iter().filter(|(_, it)| is_carried(&it.stage)) {
                 self.artifacts.insert_mut(name.clone(), kept.clone());
             }
         }

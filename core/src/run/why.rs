@@ -3,6 +3,7 @@
 use super::Run;
 use super::outcome::{Outcome, Section, SkipCause, StepPlace};
 use super::state::{AttemptState, Phase};
+use crate::capability::Need;
 use crate::ids::{AgentRef, Attempt, StageId};
 use crate::plan::{Stage, Work};
 use crate::time::Timestamp;
@@ -28,7 +29,7 @@ pub enum Why {
     /// It looks for an agent.
     LooksForAgent {
         /// What that agent must have.
-        need: String,
+        need: Need,
         /// Since when.
         since: Timestamp,
         /// When it is given up.
@@ -71,6 +72,8 @@ pub enum Why {
     Skipped {
         /// Why.
         cause: SkipCause,
+        /// The path of the stage around it that was skipped for that cause, and this one with it.
+        with: Option<String>,
     },
     /// It ended.
     Ended {
@@ -88,6 +91,9 @@ impl fmt::Display for Why {
             Self::After { paths } => write!(f, "waits for {}", paths.join(", ")),
             Self::Holds { left: 1 } => f.write_str("goes on: one stage inside has not ended"),
             Self::Holds { left } => write!(f, "goes on: {left} stages inside have not ended"),
+            Self::LooksForAgent { need, .. } if *need == Need::default() => {
+                f.write_str("waits for an agent")
+            }
             Self::LooksForAgent { need, .. } => write!(f, "waits for an agent with {need}"),
             Self::Runs { agent, step: Some(step), .. } => write!(f, "runs '{step}' on {agent}"),
             Self::Runs { agent, step: None, .. } => write!(f, "runs on {agent}"),
@@ -95,7 +101,10 @@ impl fmt::Display for Why {
             Self::Pauses { attempt, last, cause, .. } => {
                 write!(f, "pauses before attempt {attempt}; the last one was {last}: {cause}")
             }
-            Self::Skipped { cause } => write!(f, "skipped: {cause}"),
+            Self::Skipped { cause, with: None } => write!(f, "skipped: {cause}"),
+            Self::Skipped { cause, with: Some(path) } => {
+                write!(f, "skipped with {path}: {cause}")
+            }
             Self::Ended { outcome, cause } if cause.is_empty() => write!(f, "{outcome}"),
             Self::Ended { outcome, cause } => write!(f, "{outcome}: {cause}"),
         }
@@ -113,7 +122,7 @@ impl Run {
             Phase::Pending => Why::After { paths: self.comes_first(id, planned) },
             Phase::Open => Why::Holds { left: state.inside.left },
             Phase::Offered { attempt, since } => Why::LooksForAgent {
-                need: planned.runtime.to_string(),
+                need: planned.runtime.clone(),
                 since: *since,
                 until: since.after(planned.queue),
                 attempt: *attempt,
@@ -128,11 +137,24 @@ impl Run {
                     cause: last.map(|last| last.cause.to_string()).unwrap_or_default(),
                 }
             }
-            Phase::Skipped { cause, .. } => Why::Skipped { cause: cause.clone() },
+            Phase::Skipped { cause, .. } => self.skipped(planned, cause),
             Phase::Settled { outcome, cause, .. } => {
                 Why::Ended { outcome: *outcome, cause: cause.to_string() }
             }
         })
+    }
+
+    /// Looks outwards for the stage that was skipped for a cause of its own.
+    fn skipped<'a>(&'a self, mut planned: &'a Stage, cause: &'a SkipCause) -> Why {
+        let (mut cause, mut with) = (cause, None);
+        while *cause == SkipCause::Parent
+            && let Some(parent) = planned.parent
+            && let Some(Phase::Skipped { cause: around, .. }) = self.phase(parent)
+            && let Some(stage) = self.planned(parent)
+        {
+            (cause, with, planned) = (around, Some(self.path(parent).to_owned()), stage);
+        }
+        Why::Skipped { cause: cause.clone(), with }
     }
 
     /// The paths of the stages that a pending one waits for: those it needs, the one before it, or

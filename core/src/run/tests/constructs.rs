@@ -3,10 +3,14 @@
 use super::plans::{
     Node, choose, decided, fanout, nothing, parallel, plan, sequence, steps, verdict_is,
 };
-use super::story::Story;
+use super::story::{RUN, START, Story};
 use crate::gate::Gate;
-use crate::plan::RetryReason;
+use crate::plan::{Plan, RetryReason};
+use crate::run::Run;
+use crate::run::command::Wish;
 use crate::run::outcome::Outcome;
+use crate::time::Timestamp;
+use std::sync::Arc;
 
 /// Runs a story against a plan: `expected` is how each stage ended, in the plan's order.
 fn check(root: Node, wishes: &str, outcome: Option<Outcome>, expected: &str) {
@@ -120,4 +124,48 @@ fn cancel_fixes_the_outcome_at_once() {
     check(root(), "a? X", cancelled, "p:open a:ending b:cancelled c:skipped");
     check(root(), "a? X a+", cancelled, "p:cancelled a:cancelled b:cancelled c:skipped");
     check(root(), "X", cancelled, "p:cancelled a:cancelled b:cancelled c:skipped");
+}
+
+#[test]
+fn time_does_not_go_backwards_in_a_journal() {
+    let mut story = Story::begin(plan(sequence("", [steps("a"), steps("b")])));
+    story.now = Timestamp(START.0 - 500);
+    story.tell("a+");
+    let decided = story.run.decide_all(&[Wish::Wake.into()], story.now);
+    assert_eq!(decided.entry, None, "a wake with nothing due leads to nothing");
+    let opened = story.run.stage(story.stage("b")).and_then(|state| state.opened_at);
+    assert_eq!(opened, Some(START), "a new leader's clock lags, the run's does not");
+    assert_eq!(story.run, Run::replay(RUN, plan_of(&story), &story.journal));
+}
+
+fn plan_of(story: &Story) -> Arc<Plan> {
+    Arc::clone(story.run.plan())
+}
+
+#[test]
+fn why_tells_what_a_stage_waits_for_or_how_it_ended() {
+    let check = |wishes: &str, name: &str, expected: &str| {
+        let on = [RetryReason::Failed];
+        let inner = sequence("g", [steps("c"), steps("d").when(decided(false))]);
+        let b = steps("b").needs(&["a"]);
+        let root = sequence("", [parallel("p", [steps("a").retry(2, &on, 10), b]), inner]);
+        let mut story = Story::begin(plan(root));
+        story.tell(wishes);
+        let why = story.run.why(story.stage(name)).expect("it is in the plan").to_string();
+        assert_eq!(why, expected, "{name} after {wishes}");
+    };
+    check("", "a", "waits for an agent");
+    check("", "b", "waits for p/a");
+    check("", "d", "waits for p");
+    check("", "p", "goes on: 2 stages inside have not ended");
+    check("a?", "a", "runs on 010101010101/1");
+    check("a-", "a", "pauses before attempt 2; the last one was failed: step 1: exit code 1");
+    check("a- @10 a-", "a", "failed: step 1: exit code 1");
+    check("a- @10 a-", "b", "skipped: it needs p/a, which was failed");
+    check("a- @10 a-", "p", "failed: p/a failed");
+    check("a- @10 a-", "d", "skipped with g: stopped by p");
+    check("a? X", "a", "is being ended on 010101010101/1: stopped by ada");
+    check("a? X", "b", "skipped: stopped by ada");
+    check("a+ b+ c+", "d", "skipped: branch is \"fix-1\", not \"main\"");
+    check("a+ b+ c+", "g", "success");
 }

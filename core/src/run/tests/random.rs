@@ -129,6 +129,31 @@ proptest! {
     }
 
     #[test]
+    fn a_continued_run_repeats_nothing_that_succeeded(
+        plan in any_plan(),
+        picks in picks(),
+        more in picks(),
+    ) {
+        let mut earlier = Watched::begin(&plan, heart).map_err(TestCaseError::fail)?;
+        for number in picks {
+            let next = pick(&moves(&earlier.run, &earlier.referee, earlier.now), number);
+            earlier.make(next).map_err(TestCaseError::fail)?;
+        }
+        let mut watched = Watched::continues(&earlier.run).map_err(TestCaseError::fail)?;
+        for number in more {
+            let next = pick(&moves(&watched.run, &watched.referee, watched.now), number);
+            let made = watched.make(next.clone());
+            prop_assert!(made.is_ok(), "{made:?} after {next:?}\n{}", watched.timeline());
+        }
+        let ends = watched.replays().and_then(|()| watched.ends());
+        prop_assert!(ends.is_ok(), "{ends:?}\n{}", watched.timeline());
+        for stage in earlier.run.continuation().carried {
+            let attempts = watched.run.stage(stage).map(|state| state.attempts.len());
+            prop_assert_eq!(attempts, Some(0), "{} is not repeated", stage);
+        }
+    }
+
+    #[test]
     fn wishes_decided_together_are_as_good_as_one_by_one(
         plan in any_plan(),
         picks in proptest::collection::vec(proptest::collection::vec(any::<u16>(), 1..5), 0..20),

@@ -161,8 +161,11 @@ impl Referee {
             Event::Submitted { submission, .. } => {
                 must(!self.submitted, || "I6: submitted twice".to_owned())?;
                 self.submitted = true;
-                let earlier = submission.continues.iter().flat_map(|it| &it.carried);
-                self.carried.extend(earlier.copied());
+                let Some(earlier) = &submission.continues else { return Ok(()) };
+                self.carried.extend(earlier.carried.iter().copied());
+                for (stage, captured) in &earlier.captured {
+                    self.stages[stage.index()].verdict = captured.get("verdict").cloned();
+                }
                 Ok(())
             }
             Event::StageOpened { stage, at } => self.opened(*stage, *at),

@@ -66,13 +66,12 @@ impl Story {
     }
 
     pub(crate) fn command(&mut self, command: &Command) -> Result<(), Refusal> {
-        let events = self.run.decide(command, self.now)?;
-        if !events.is_empty() {
-            let entry = Entry { at: self.now, events };
+        let decided = self.run.decide_all(std::slice::from_ref(command), self.now);
+        if let Some(entry) = decided.entry {
             self.run.apply(&entry);
             self.journal.push(entry);
         }
-        Ok(())
+        decided.answers.into_iter().collect()
     }
 
     /// Words: `a?` award, `a+` `a~` `a-` award if need be and finish so (`a+good` captures a

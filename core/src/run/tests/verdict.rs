@@ -5,7 +5,7 @@ use super::referee::Referee;
 use super::story::{RUN, START, submission, timeline};
 use crate::plan::Plan;
 use crate::run::Run;
-use crate::run::command::{Command, Refusal, Wish};
+use crate::run::command::{Command, Refusal, Submission, Wish};
 use crate::run::event::{Entry, Event};
 use crate::run::outcome::Outcome;
 use crate::run::state::Phase;
@@ -34,6 +34,17 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) fn begin(plan: &Arc<Plan>, decider: Decider) -> Result<Self, String> {
+        Self::submit(plan, decider, submission(plan))
+    }
+
+    /// Takes over what an earlier run left.
+    pub(crate) fn continues(earlier: &Run) -> Result<Self, String> {
+        let continues = Some(earlier.continuation());
+        let submission = Submission { continues, ..submission(earlier.plan()) };
+        Self::submit(earlier.plan(), heart, submission)
+    }
+
+    fn submit(plan: &Arc<Plan>, decider: Decider, submission: Submission) -> Result<Self, String> {
         let mut watched = Self {
             run: Run::new(RUN, Arc::clone(plan)),
             referee: Referee::new(plan),
@@ -41,7 +52,7 @@ impl Watched {
             now: START,
             decider,
         };
-        watched.make((START, Wish::Submit(submission(plan))))?;
+        watched.make((START, Wish::Submit(submission)))?;
         Ok(watched)
     }
 
