@@ -15,6 +15,7 @@
 pub mod build;
 mod child;
 mod command;
+mod identity;
 mod lock;
 mod main;
 pub mod place;
