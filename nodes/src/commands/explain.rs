@@ -17,6 +17,8 @@ enum Form {
     Mermaid,
     /// For Graphviz
     Dot,
+    /// The plan's own bytes, as programs submit them
+    Msgpack,
 }
 
 /// The command's arguments.
@@ -50,13 +52,14 @@ impl Explain {
         let draft = draft(context, &repository, self.what.as_deref(), &values)?;
         draft::show(context, &draft.warnings, &draft.source);
         let plan = &draft.plan;
-        let text = match if context.json { Form::Json } else { self.format } {
-            Form::Text => otto_lang::explain::text(plan),
-            Form::Json => otto_lang::explain::json(plan),
-            Form::Mermaid => otto_lang::explain::mermaid(plan),
-            Form::Dot => otto_lang::explain::dot(plan),
+        let bytes = match if context.json { Form::Json } else { self.format } {
+            Form::Text => otto_lang::explain::text(plan).into_bytes(),
+            Form::Json => otto_lang::explain::json(plan).into_bytes(),
+            Form::Mermaid => otto_lang::explain::mermaid(plan).into_bytes(),
+            Form::Dot => otto_lang::explain::dot(plan).into_bytes(),
+            Form::Msgpack => plan.to_bytes(),
         };
-        context.screen.data(text)?;
+        context.screen.data(bytes)?;
         Ok(Exit::Done)
     }
 }
