@@ -107,6 +107,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const LONG_LIFE: Duration = Duration::from_secs(30);
 /// How long the node of a starter stays to say why it cannot work.
 const PARTING: Duration = Duration::from_secs(1);
+/// How long it stays when it has told somebody.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 struct Node {
     place: Place,
@@ -290,12 +292,13 @@ impl Node {
         if self.audience == Audience::Person {
             return;
         }
-        let end = now() + PARTING;
+        let mut end = now() + PARTING;
         while now() < end {
             let mut descriptors = [PollFd::new(&self.listener, PollFlags::IN)];
             let timeout = Timespec::try_from(end.saturating_sub(now())).ok();
             if poll(&mut descriptors, timeout.as_ref()).is_ok_and(|ready| ready > 0) {
                 self.refuse_guests(trouble);
+                end = end.min(now() + LAST_WORDS);
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::network::{ConnectError, Connector, Stream};
 use crate::rpc::api::{Stop, Stopped, Successor};
 use crate::wire::hello::Refused;
 use async_trait::async_trait;
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
+use tokio::time::Instant;
 
 /// Connects to a node on this machine, and starts it where none is there.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub struct LocalNode {
 
 /// How long a node has to begin to listen.
 const START: Duration = Duration::from_secs(20);
-/// The pause while somebody else starts the node.
+/// The pause while somebody else starts the node, or an older one leaves.
 const TURN: Duration = Duration::from_millis(2);
 
 impl LocalNode {
@@ -58,7 +60,9 @@ impl LocalNode {
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::ConnectionRefused
                 ) =>
             {
                 Ok(None)
@@ -161,20 +165,30 @@ pub async fn local_client(place: Place) -> Result<Client, ClientError> {
     let local = |source| ClientError::Local { what: "look at otto's own image".into(), source };
     let ours = this_build().map_err(local)?;
     let client = Client::new(Arc::new(LocalNode::new(place)), ours.clone());
-    for _ in 0..REPLACEMENTS {
+    let mut asked = BTreeSet::new();
+    let until = Instant::now() + START;
+    while Instant::now() < until {
         let theirs = client.connect().await?;
         if !ours.is_newer_than(&theirs.build) {
             break;
         }
-        let path = image_path().map_err(local)?.to_string_lossy().into_owned();
-        let successor = Some(Successor { path, build: ours.clone() });
-        match client.stop(Stop { pid: theirs.pid, busy_too: false, successor }).await? {
-            Stopped::Leaves | Stopped::ControlRestarts => client.disconnect().await,
-            Stopped::Stays => break,
+        if asked.insert(theirs.pid) {
+            if asked.len() > REPLACEMENTS {
+                break;
+            }
+            let path = image_path().map_err(local)?.to_string_lossy().into_owned();
+            let successor = Some(Successor { path, build: ours.clone() });
+            let stop = Stop { pid: theirs.pid, busy_too: false, successor };
+            if client.stop(stop).await? == Stopped::Stays {
+                break;
+            }
         }
+        // It is on its way out; whoever answers next is another one.
+        client.disconnect().await;
+        tokio::time::sleep(TURN).await;
     }
     Ok(client)
 }
 
 /// How often a node is asked to make way: two clients of different builds must not chase each other.
-const REPLACEMENTS: u32 = 3;
+const REPLACEMENTS: usize = 3;
