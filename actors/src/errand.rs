@@ -17,6 +17,13 @@ pub(crate) struct Panicked(pub(crate) String);
 #[derive(Debug)]
 pub(crate) struct Errand(tokio::task::JoinHandle<()>);
 
+impl Errand {
+    /// Whether its answer is still to come.
+    pub(crate) fn is_under_way(&self) -> bool {
+        !self.0.is_finished()
+    }
+}
+
 impl Drop for Errand {
     fn drop(&mut self) {
         self.0.abort();

@@ -47,9 +47,14 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Whether a lease is held, or was.
-    pub(crate) fn knows(&self, lease: LeaseId) -> bool {
-        self.held.contains_key(&lease) || self.past.contains(&lease)
+    /// Whether a lease is in hand, also where it was given up and its executor is still ending.
+    pub(crate) fn has(&self, lease: LeaseId) -> bool {
+        self.held.contains_key(&lease)
+    }
+
+    /// Whether a lease was in hand and is not any more.
+    pub(crate) fn had(&self, lease: LeaseId) -> bool {
+        self.past.contains(&lease)
     }
 
     /// Enters a new lease that was given in answer to a bid sent at `sent`.
@@ -75,8 +80,8 @@ impl Ledger {
         self.put(lease, span, sent, None, Some(End::Declined));
     }
 
-    /// A lease has to end that never began here.
-    pub(crate) fn end_unbegun(&mut self, lease: LeaseId, sent: Timestamp, end: AttemptEnd) {
+    /// A lease has to end under which nothing is done here, or not any more.
+    pub(crate) fn end_idle(&mut self, lease: LeaseId, sent: Timestamp, end: AttemptEnd) {
         self.put(lease, otto_core::lease::LEASE, sent, None, Some(End::Finished(Box::new(end))));
     }
 

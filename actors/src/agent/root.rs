@@ -7,6 +7,7 @@ use crate::errand::{self, Errand};
 use crate::executor::{self, Executor, Mission, Opened};
 use crate::ports::control::Assignment;
 use otto_core::lease::LeaseId;
+use otto_core::run::outcome::{AttemptEnd, Outcome};
 use otto_core::time::Timestamp;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use std::collections::BTreeMap;
@@ -124,7 +125,8 @@ impl State {
     }
 
     /// Starts an executor for a lease. Only the agent counts its slots: without a free one the lease
-    /// is declined. An order for a lease that is known is a repetition.
+    /// is declined. An order for a lease in hand is a repetition; one for a lease that was given up
+    /// is answered with the truth, that nothing is done under it any more.
     async fn begin(
         &mut self,
         assignment: Assignment,
@@ -133,12 +135,18 @@ impl State {
     ) -> Result<(), SpawnErr> {
         let (lease, span) = (assignment.lease, assignment.lease_span);
         let ledger = self.outside.ledger.clone();
-        let (known, free) = ledger.with(|ledger| (ledger.knows(lease), ledger.free()));
-        if known {
+        if ledger.with(|ledger| ledger.has(lease)) {
             return Ok(());
         }
-        if free == 0 {
+        if ledger.with(|ledger| ledger.had(lease)) {
+            let end = AttemptEnd::idle(Outcome::Lost, "its agent had given it up");
+            ledger.with(|ledger| ledger.end_idle(lease, sent, end));
+            self.outside.session.tell(session::Message::News);
+            return Ok(());
+        }
+        if ledger.with(|ledger| ledger.free()) == 0 {
             ledger.with(|ledger| ledger.decline(lease, span, sent));
+            self.outside.session.tell(session::Message::News);
             return Ok(());
         }
         let work = Work { assignment: Arc::new(assignment), opened: Opened::default() };

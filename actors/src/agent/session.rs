@@ -231,12 +231,10 @@ impl State {
         myself: &ActorRef<Message>,
     ) {
         let ledger = &self.outside.ledger;
-        let (executor, known) = ledger.with(|ledger| (ledger.executor(lease), ledger.knows(lease)));
-        if let Some(executor) = executor {
+        if let Some(executor) = ledger.with(|ledger| ledger.executor(lease)) {
             executor.cast(executor::Message::Interrupt(reason)).ok();
-        } else if !known {
-            let end = never_begun(reason);
-            ledger.with(|ledger| ledger.end_unbegun(lease, sent, end));
+        } else if !ledger.with(|ledger| ledger.has(lease)) {
+            ledger.with(|ledger| ledger.end_idle(lease, sent, idle_end(reason)));
             self.news(myself);
         }
     }
@@ -361,16 +359,11 @@ impl State {
     }
 }
 
-/// The end of an attempt that the agent was told to end before it had been told to begin.
-fn never_begun(reason: EndReason) -> AttemptEnd {
-    AttemptEnd {
-        outcome: match reason {
-            EndReason::Cancelled => Outcome::Cancelled,
-            EndReason::TimedOut => Outcome::TimedOut,
-        },
-        cause: "it had not begun".to_owned(),
-        captured: BTreeMap::new(),
-        artifacts: BTreeMap::new(),
-        log_bytes: 0,
-    }
+/// The end of an attempt that the agent was told to end, and that is not at work here.
+fn idle_end(reason: EndReason) -> AttemptEnd {
+    let outcome = match reason {
+        EndReason::Cancelled => Outcome::Cancelled,
+        EndReason::TimedOut => Outcome::TimedOut,
+    };
+    AttemptEnd::idle(outcome, "nothing of it ran when it was to end")
 }

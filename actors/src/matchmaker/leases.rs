@@ -6,7 +6,7 @@ use otto_core::lease::{Lease, LeaseId};
 use otto_core::time::{Span, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long an order that an agent was told to end something is left alone before it is repeated.
+/// How long an order is left alone before it is repeated.
 const REPEAT: Span = Span::seconds(1);
 
 /// An open lease.
@@ -18,7 +18,7 @@ struct Open {
     renewed: Timestamp,
     /// The agent has shown that it has the lease: it is not told to start it again.
     begun: bool,
-    /// When its agent was last told to end it.
+    /// When its agent was last given the order.
     told: Option<Timestamp>,
     /// It ran out or its agent died. It is not renewed any more, whatever the journal still says.
     lost: Option<String>,
@@ -128,16 +128,17 @@ impl Leases {
         lost.filter_map(|(lease, open)| Some((*lease, open.lost.clone()?))).collect()
     }
 
-    /// What an agent is to be told now. `fresh` says that this answers a new bid: what it does not
-    /// hold by then, it did not get.
-    pub(crate) fn orders(&mut self, agent: AgentRef, fresh: bool, now: Timestamp) -> Vec<Order> {
+    /// What an agent is to be told now. What it was told and does not hold, it may not have got: an
+    /// order is repeated after a while.
+    pub(crate) fn orders(&mut self, agent: AgentRef, now: Timestamp) -> Vec<Order> {
         let theirs = self.open.values_mut().filter(|open| open.agent == agent);
         let mut orders = Vec::new();
         for open in theirs.filter(|open| open.lost.is_none()) {
-            let due = match &open.order {
-                Order::Start(_) => !open.begun && (fresh || open.told.is_none()),
-                Order::End { .. } => open.told.is_none_or(|told| now.since(told) >= REPEAT),
+            let wanted = match &open.order {
+                Order::Start(_) => !open.begun,
+                Order::End { .. } => true,
             };
+            let due = wanted && open.told.is_none_or(|told| now.since(told) >= REPEAT);
             if due {
                 orders.push(open.order.clone());
                 open.told = Some(now);

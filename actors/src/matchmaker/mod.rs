@@ -187,8 +187,6 @@ impl State {
             earlier.send(Ok(Vec::new())).ok();
         }
         self.polls.insert(agent.agent, (agent, now, reply));
-        let orders = self.leases.orders(agent, true, now);
-        self.answer(agent.agent, orders);
     }
 
     fn withdraw(&mut self, offer: OfferId) {
@@ -279,7 +277,7 @@ impl State {
         }
         let waiting: Vec<AgentRef> = self.polls.values().map(|(agent, ..)| *agent).collect();
         for agent in waiting {
-            let orders = self.leases.orders(agent, false, now);
+            let orders = self.leases.orders(agent, now);
             self.answer(agent.agent, orders);
         }
     }

@@ -66,6 +66,8 @@ pub(crate) struct Admitted {
     pub(super) runs: Vec<Run>,
     /// The answers, which are sent when the runs have their actors.
     pub(super) answers: Vec<(RpcReplyPort<Answer>, Answer)>,
+    /// Runs may have been journaled that are not among these.
+    pub(super) unknown: bool,
 }
 
 /// Takes from a queue what is proposed together.
@@ -124,7 +126,7 @@ impl Intake {
                 }
             }
         }
-        self.give_up(&JournalError::Unknown("others kept coming first".to_owned()))
+        self.give_up(&JournalError::Store("others kept coming first".to_owned()))
     }
 
     async fn read_projects(&mut self) -> Result<(), JournalError> {
@@ -214,7 +216,7 @@ impl Intake {
             self.plans.keep(wanted.submission.plan, &wanted.plan);
             answers.push((wanted.reply, Ok(submitted)));
         }
-        Admitted { projects: draft.projects, runs: draft.runs, answers }
+        Admitted { projects: draft.projects, runs: draft.runs, answers, unknown: false }
     }
 
     /// Nobody knows whether it was applied, or nothing could be: who still wants to asks again.
@@ -223,7 +225,8 @@ impl Intake {
         let denial = Denial::Unanswered(error.to_string());
         let left = self.wanted.into_iter().map(|wanted| (wanted.reply, Err(denial.clone())));
         answers.extend(left);
-        Admitted { projects: Projects::new(), runs: Vec::new(), answers }
+        let unknown = matches!(error, JournalError::Unknown(_));
+        Admitted { projects: Projects::new(), runs: Vec::new(), answers, unknown }
     }
 }
 

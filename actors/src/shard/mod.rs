@@ -44,6 +44,10 @@ pub(crate) struct Arguments {
     pub(crate) outside: Outside,
 }
 
+/// When runs are looked for that a submission without an answer may have made: it may be journaled
+/// after all, then or later.
+const UNKNOWN: [Span; 2] = [Span::seconds(1), Span::seconds(30)];
+
 /// A place in the index of wake-ups.
 type Cursor = (Timestamp, EntityId);
 
@@ -109,6 +113,8 @@ pub(crate) struct State {
     queue: Vec<Wanted>,
     intake: Option<Errand>,
     loading: Option<Errand>,
+    /// Further looks at the index, after submissions without an answer.
+    searches: Vec<Errand>,
     /// When the next dormant run wants its actor, and the sleep until then.
     alarm: Option<(Timestamp, Errand)>,
 }
@@ -140,6 +146,7 @@ impl Actor for Shard {
             queue: Vec::new(),
             intake: None,
             loading: None,
+            searches: Vec::new(),
             alarm: None,
         })
     }
@@ -219,6 +226,7 @@ impl Actor for Shard {
 impl State {
     /// Reads the next part of the index of wake-ups: what is due, from the oldest on.
     fn load(&mut self, after: Option<Cursor>, myself: &ActorRef<Message>) {
+        self.searches.retain(Errand::is_under_way);
         let Arguments { journal, outside, .. } = &self.arguments;
         let (journal, now) = (journal.clone(), outside.clock.now());
         let reading = async move { journal.due(now, after, BATCH).await };
@@ -303,7 +311,13 @@ impl State {
     ) -> Result<(), SpawnErr> {
         self.intake = None;
         // Where the intake panicked, those who wait get no answer, and ask again.
-        if let Ok(Admitted { projects, runs, answers }) = admitted {
+        let unknown = admitted.as_ref().map_or(true, |admitted| admitted.unknown);
+        if unknown {
+            let again = UNKNOWN
+                .map(|pause| errand::after(myself, pause.to_duration(), Message::Load(None)));
+            self.searches.extend(again);
+        }
+        if let Ok(Admitted { projects, runs, answers, .. }) = admitted {
             self.projects = projects;
             for run in runs {
                 if !self.runs.contains_key(&run.id()) {

@@ -3,4 +3,6 @@
 mod house;
 mod memory;
 mod plans;
+mod sabotage;
 mod simple;
+mod trouble;

@@ -103,7 +103,7 @@ pub enum StepChange {
 /// How an attempt ended, as its agent saw it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AttemptEnd {
-    /// Success, unstable, failed, timed out or cancelled.
+    /// Success, unstable, failed, timed out, cancelled; or lost, where it is over and nobody can say.
     pub outcome: Outcome,
     /// What decided it, in a few words; empty for success.
     pub cause: String,
@@ -113,6 +113,20 @@ pub struct AttemptEnd {
     pub artifacts: BTreeMap<String, Digest>,
     /// The length of the attempt's whole log in bytes.
     pub log_bytes: u64,
+}
+
+impl AttemptEnd {
+    /// The end of an attempt that left nothing.
+    #[must_use]
+    pub fn idle(outcome: Outcome, cause: &str) -> Self {
+        Self {
+            outcome,
+            cause: cause.to_owned(),
+            captured: BTreeMap::new(),
+            artifacts: BTreeMap::new(),
+            log_bytes: 0,
+        }
+    }
 }
 
 /// Why a stage was not entered.

@@ -47,23 +47,38 @@ impl Chance for Seeded {
 /// What an actor handles: its kind and the message's name.
 pub(crate) type Act = (&'static str, &'static str);
 
+/// The how-manieth time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Which {
+    Nth(u32),
+    Every,
+}
+
 /// Counts what actors handle, and lets one die where it was told to.
 #[derive(Debug, Default)]
 pub(crate) struct Saboteur {
-    pub(crate) target: Option<(Act, u32)>,
+    target: Option<(Act, Which)>,
     pub(crate) seen: Mutex<BTreeMap<Act, u32>>,
 }
 
 impl Saboteur {
     /// Lets the actor die that handles this message for the `nth` time, counted from 1.
     pub(crate) fn at(act: Act, nth: u32) -> Self {
-        Self { target: Some((act, nth)), seen: Mutex::default() }
+        Self { target: Some((act, Which::Nth(nth))), seen: Mutex::default() }
+    }
+
+    /// Lets every actor die that handles this message.
+    pub(crate) fn always(act: Act) -> Self {
+        Self { target: Some((act, Which::Every)), seen: Mutex::default() }
     }
 
     /// Whether it came to that.
     pub(crate) fn struck(&self) -> bool {
         let seen = self.seen.lock().unwrap();
-        self.target.is_none_or(|(act, nth)| seen.get(&act).is_some_and(|count| *count >= nth))
+        self.target.is_none_or(|(act, which)| {
+            let least = if let Which::Nth(nth) = which { nth } else { 1 };
+            seen.get(&act).is_some_and(|count| *count >= least)
+        })
     }
 }
 
@@ -76,6 +91,9 @@ impl Sabotage for Saboteur {
             *count += 1;
             *count
         };
-        assert!(self.target != Some((act, count)), "sabotage: {actor} at {message} {count}");
+        let struck = self.target.is_some_and(|(target, which)| {
+            target == act && (which == Which::Every || which == Which::Nth(count))
+        });
+        assert!(!struck, "sabotage: {actor} at {message} {count}");
     }
 }
