@@ -75,22 +75,32 @@ pub fn digest(files: &Files) -> Digest {
 /// # Errors
 /// When the folder is missing, holds links or other things that are no files, or is too large.
 pub fn read_folder(repository: &Path, folder: &str) -> Result<Files, FolderError> {
+    read_folder_from(repository, repository, folder)
+}
+
+/// Reads the files of a library where the repository of git begins further up, at `top`: ignore
+/// files from there on count, as they do in snapshots.
+///
+/// # Errors
+/// Those of [`read_folder`].
+pub fn read_folder_from(top: &Path, repository: &Path, folder: &str) -> Result<Files, FolderError> {
     let unfit = |cause: String| FolderError::Unfit { folder: folder.to_owned(), cause };
     let inner = crate::manifest::inner_path(folder)
         .map_err(|_| unfit("it must lie in the repository".to_owned()))?;
-    let top = repository.join(&inner);
-    if !top.is_dir() {
+    let library = repository.join(&inner);
+    if !library.is_dir() {
         return Err(FolderError::Missing(folder.to_owned()));
     }
-    // The walk begins at the root, so that the root's ignore files count, and goes only where the
-    // library is.
-    let below = top.clone();
-    let walk = ignore::WalkBuilder::new(repository)
+    // The walk begins at the top, so that its ignore files count, and goes only where the library
+    // is.
+    let below = library.clone();
+    let depth = library.strip_prefix(top).unwrap_or(&library).components().count() + MAX_DEPTH;
+    let walk = ignore::WalkBuilder::new(top)
         .hidden(false)
         .parents(false)
         .ignore(false)
         .require_git(false)
-        .max_depth(Some(inner.split('/').count() + MAX_DEPTH))
+        .max_depth(Some(depth))
         .filter_entry(move |entry| {
             let path = entry.path();
             entry.file_name() != ".git" && (below.starts_with(path) || path.starts_with(&below))
@@ -100,7 +110,7 @@ pub fn read_folder(repository: &Path, folder: &str) -> Result<Files, FolderError
     let mut room = MAX_BYTES;
     for entry in walk {
         let entry = entry.map_err(|error| unfit(error.to_string()))?;
-        let Ok(path) = entry.path().strip_prefix(&top) else { continue };
+        let Ok(path) = entry.path().strip_prefix(&library) else { continue };
         let Some(kind) = entry.file_type() else { continue };
         if kind.is_dir() {
             continue;
@@ -135,7 +145,15 @@ fn read_file(path: &Path, room: u64) -> Result<File, String> {
 /// # Errors
 /// Everything that is wrong in it.
 pub fn load_folder(repository: &Path, folder: &str) -> Result<Library, Problems> {
-    let files = read_folder(repository, folder)
+    load_folder_from(repository, repository, folder)
+}
+
+/// Reads a library as [`read_folder_from`] does, and checks it.
+///
+/// # Errors
+/// Everything that is wrong in it.
+pub fn load_folder_from(top: &Path, repository: &Path, folder: &str) -> Result<Library, Problems> {
+    let files = read_folder_from(top, repository, folder)
         .map_err(|error| Problem::whole(folder, error.to_string(), None))?;
     load(folder, &files)
 }

@@ -25,14 +25,15 @@ impl Package {
     }
 }
 
-/// Checks and packs the library in a folder of a repository.
+/// Checks and packs the library in a folder of a repository. `top` is where the repository of git
+/// begins, as in [`library::read_folder_from`].
 ///
 /// # Errors
 /// Everything that is wrong in it.
-pub fn pack(repository: &Path, folder: &str) -> Result<Package, Problems> {
+pub fn pack(top: &Path, repository: &Path, folder: &str) -> Result<Package, Problems> {
     let whole = |message: String| Problem::whole(folder, message, None);
-    let files =
-        library::read_folder(repository, folder).map_err(|error| whole(error.to_string()))?;
+    let files = library::read_folder_from(top, repository, folder)
+        .map_err(|error| whole(error.to_string()))?;
     let library = library::load(folder, &files)?;
     let bytes = tar_of(&files).map_err(|error| whole(format!("pack the library: {error}")))?;
     Ok(Package { library, bytes })

@@ -147,7 +147,8 @@ fn libraries(
         if !repository.root.join(folder).is_dir() {
             continue;
         }
-        match otto_stdlib::library::load_folder(&repository.root, folder) {
+        let top = repository.git.as_deref().unwrap_or(&repository.root);
+        match otto_stdlib::library::load_folder_from(top, &repository.root, folder) {
             Ok(library) => {
                 libraries.insert(used.target, library);
             }

@@ -100,7 +100,9 @@ fn all(context: &Context, repository: &Repository) -> Result<Vec<Library>, Fault
 }
 
 fn load(context: &Context, repository: &Repository, folder: &str) -> Result<Library, Fault> {
-    library::load_folder(&repository.root, folder).map_err(|problems| wrong(context, &problems))
+    let top = repository.git.as_deref().unwrap_or(&repository.root);
+    library::load_folder_from(top, &repository.root, folder)
+        .map_err(|problems| wrong(context, &problems))
 }
 
 /// A library's mistakes have their places already.
@@ -301,8 +303,9 @@ fn pack(
     folder: &str,
     output: Option<&str>,
 ) -> Result<Exit, Fault> {
-    let packed =
-        package::pack(&repository.root, folder).map_err(|problems| wrong(context, &problems))?;
+    let top = repository.git.as_deref().unwrap_or(&repository.root);
+    let packed = package::pack(top, &repository.root, folder)
+        .map_err(|problems| wrong(context, &problems))?;
     let file = match output {
         Some(file) => file.to_owned(),
         None => format!("{}.tar", packed.library.name),

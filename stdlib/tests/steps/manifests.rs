@@ -296,8 +296,15 @@ fn a_folder_is_read_without_what_git_ignores() {
     write("ci/greet/lib/.hidden", "x");
     write("other/x", "x");
     let read = library::read_folder(folder.path(), "./ci/greet").expect("it reads");
-    let paths: Vec<&str> = read.keys().map(String::as_str).collect();
-    assert_eq!(paths, [".gitignore", "lib/.hidden", "manifest.yml"]);
+    let paths = [".gitignore", "lib/.hidden", "manifest.yml"];
+    assert_eq!(read.keys().map(String::as_str).collect::<Vec<_>>(), paths);
+
+    // The same folder, where the repository of git begins above the project's.
+    let inner = folder.path().join("ci");
+    let read = library::read_folder_from(folder.path(), &inner, "greet").expect("it reads");
+    assert_eq!(read.keys().map(String::as_str).collect::<Vec<_>>(), paths);
+    let read = library::read_folder(&inner, "greet").expect("it reads");
+    assert!(read.contains_key("__pycache__/x.pyc"), "what ignores it lies further up");
 
     std::os::unix::fs::symlink("manifest.yml", folder.path().join("ci/greet/link"))
         .expect("linked");

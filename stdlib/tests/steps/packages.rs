@@ -47,7 +47,7 @@ fn a_packed_library_is_the_same_wherever_it_is_packed() {
         scaffold::write(&repository.path().join("ci/greet"), &files).expect("written");
         let run = repository.path().join("ci/greet/run.sh");
         std::fs::set_permissions(run, std::fs::Permissions::from_mode(mode)).expect("set");
-        package::pack(repository.path(), "ci/greet").expect("it packs")
+        package::pack(repository.path(), repository.path(), "ci/greet").expect("it packs")
     };
     let package = pack(0o755);
     assert_eq!(package, pack(0o700));
