@@ -3,7 +3,9 @@
 //!
 //! ```text
 //!     cargo bench -p otto-nodes --bench journal             proposals a second
-//!     cargo bench -p otto-nodes --bench journal -- dormant  opening with a million entries
+//!     cargo bench -p otto-nodes --bench journal -- dormant  opening with a million entities
+//!     cargo bench -p otto-nodes --bench journal -- killed   opening after kill -9 under full load
+//!     cargo bench -p otto-nodes --bench journal -- idle     what eight shards cost that do nothing
 //! ```
 
 use otto_actors::ports::journal::SharedJournal;
@@ -31,19 +33,28 @@ const MEASURED: Duration = Duration::from_secs(4);
 const SUMMARY_BYTES: usize = 100;
 
 fn main() -> Outcome<()> {
-    let asked = std::env::args().nth(1).filter(|argument| !argument.starts_with("--"));
+    let asked: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    match asked.as_slice() {
+        [] => runtime.block_on(proposals(&blank_folder()?)),
+        ["dormant"] => runtime.block_on(dormant(&blank_folder()?)),
+        ["killed"] => runtime.block_on(killed(&blank_folder()?)),
+        ["idle"] => runtime.block_on(idle(&blank_folder()?)),
+        ["load", folder] => runtime.block_on(load_until_killed(Path::new(folder))),
+        other => Err(format!("{other:?} is no bench; there are dormant, killed and idle").into()),
+    }
+}
+
+fn blank_folder() -> Outcome<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("journal-bench");
     match std::fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         Ok(()) | Err(_) => std::fs::create_dir_all(&folder)?,
     }
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    match asked.as_deref() {
-        Some("dormant") => runtime.block_on(dormant(&folder)),
-        Some(other) => Err(format!("'{other}' is no bench; the other one is 'dormant'").into()),
-        None => runtime.block_on(proposals(&folder)),
-    }
+    Ok(folder)
 }
 
 /// Proposals and bare appends side by side.
@@ -212,9 +223,51 @@ async fn submissions(
     figures
 }
 
-/// Opening with a million entities that wait, after a clean end and after a killed process.
+const ENTITIES: u64 = 1_000_000;
+
+/// Opening with a million entities that wait, after a clean end.
 async fn dormant(folder: &Path) -> Outcome<()> {
-    const ENTITIES: u64 = 1_000_000;
+    fill(folder).await?;
+    for _ in 0..5 {
+        open_and_read(folder).await?;
+    }
+    Ok(())
+}
+
+/// Opening with a million entities that wait, after a process that proposed as fast as it could was
+/// killed.
+async fn killed(folder: &Path) -> Outcome<()> {
+    fill(folder).await?;
+    for _ in 0..5 {
+        let mut command = std::process::Command::new(std::env::current_exe()?);
+        let mut child = command.arg("load").arg(folder).spawn()?;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        child.kill()?;
+        child.wait()?;
+        open_and_read(folder).await?;
+    }
+    Ok(())
+}
+
+async fn load_until_killed(folder: &Path) -> Outcome<()> {
+    let (opened, journals) = serve(folder, 8).await?;
+    let first = u128::from(std::process::id()) << 64;
+    let begun = Instant::now();
+    let figures = measure(64, |client| {
+        let journal = SharedJournal::clone(&journals[client % journals.len()]);
+        async move {
+            for id in (0..).map(|next: u128| first + ((client as u128) << 32) + next) {
+                journal.propose(Proposal { items: vec![item(id, 0, 900, None)] }).await?;
+            }
+            Ok(vec![begun.elapsed()])
+        }
+    });
+    figures.await?;
+    drop(opened);
+    Ok(())
+}
+
+async fn fill(folder: &Path) -> Outcome<()> {
     const PER_PROPOSAL: u64 = 500;
     let (opened, journals) = serve(folder, 8).await?;
     for first in (0..ENTITIES).step_by(usize::try_from(PER_PROPOSAL)?) {
@@ -224,22 +277,60 @@ async fn dormant(folder: &Path) -> Outcome<()> {
         let shard = usize::try_from(first / PER_PROPOSAL)? % journals.len();
         journals[shard].propose(Proposal { items }).await?;
     }
-    drop(journals);
-    opened.close().await?;
-    for round in 0..5 {
-        let begun = Instant::now();
-        let (opened, journals) = serve(folder, 8).await?;
-        let ready = begun.elapsed();
-        let due = journals[0].due(Timestamp(1_001_000), None, 1000).await?.len();
-        let read = begun.elapsed();
-        println!(
-            "open {round} with {ENTITIES} entities: serves after {:.1} ms, {due} wake-ups read \
-             after {:.1} ms; load {}",
-            ready.as_secs_f64() * 1000.0,
-            read.as_secs_f64() * 1000.0,
-            load(),
-        );
-        opened.close().await?;
+    Ok(opened.close().await?)
+}
+
+async fn open_and_read(folder: &Path) -> Outcome<()> {
+    let begun = Instant::now();
+    let (opened, journals) = serve(folder, 8).await?;
+    let ready = begun.elapsed();
+    let due = journals[0].due(Timestamp(2_000_000), None, 1000).await?.len();
+    let read = begun.elapsed();
+    println!(
+        "with {ENTITIES} entities: serves after {:.1} ms, {due} wake-ups read after {:.1} ms; \
+         {}, load {}",
+        ready.as_secs_f64() * 1000.0,
+        read.as_secs_f64() * 1000.0,
+        resident(),
+        load(),
+    );
+    Ok(opened.close().await?)
+}
+
+/// What eight shards cost that do nothing.
+async fn idle(folder: &Path) -> Outcome<()> {
+    const IDLE: Duration = Duration::from_secs(20);
+    let (opened, _journals) = serve(folder, 8).await?;
+    let before = processor_time()?;
+    tokio::time::sleep(IDLE).await;
+    let used = processor_time()?.saturating_sub(before);
+    println!(
+        "idle: {:.2} % of a core, {}, load {}",
+        used.as_secs_f64() / IDLE.as_secs_f64() * 100.0,
+        resident(),
+        load(),
+    );
+    Ok(opened.close().await?)
+}
+
+/// The time that this process has used processors for.
+fn processor_time() -> Outcome<Duration> {
+    let schedule = std::fs::read_to_string("/proc/self/schedstat")?;
+    let own: u64 = schedule.split(' ').next().ok_or("no time")?.parse()?;
+    let mut total = own;
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        if task.file_name().is_some_and(|id| *id != *std::process::id().to_string()) {
+            let schedule = std::fs::read_to_string(task.join("schedstat"))?;
+            total += schedule.split(' ').next().ok_or("no time")?.parse::<u64>()?;
+        }
     }
-    Ok(())
+    Ok(Duration::from_nanos(total))
+}
+
+/// The memory that this process has.
+fn resident() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    format!("{} resident", resident.unwrap_or("unknown").trim())
 }

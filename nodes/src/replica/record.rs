@@ -154,3 +154,84 @@ impl Mark {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Mark, entry_bytes, place_bytes, read_entry, read_place, read_vote, vote_bytes};
+    use crate::replica::types::{Batch, Entry, LogId, Membership, Payload, Vote};
+    use openraft::{BasicNode, CommittedLeaderId, Membership as RaftMembers};
+    use otto_core::journal::{EntityId, EntityKind, Head, Item, Proposal};
+    use otto_core::time::Timestamp;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+
+    /// The bytes that every later release must read. They may be added to, never changed.
+    const GOLDEN: &str = include_str!("record.golden");
+
+    fn hex(bytes: &[u8]) -> String {
+        use std::fmt::Write;
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a string takes everything");
+            text
+        })
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("text"));
+        pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hexadecimal")).collect()
+    }
+
+    fn golden(name: &str) -> Vec<u8> {
+        let line = GOLDEN.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        bytes(line.unwrap_or_else(|| panic!("there are no golden bytes of {name}")))
+    }
+
+    fn place(index: u64) -> LogId {
+        LogId::new(CommittedLeaderId::new(3, 1), index)
+    }
+
+    fn members() -> RaftMembers<u64, BasicNode> {
+        let nodes = BTreeMap::from([(1, BasicNode::new("a:1")), (2, BasicNode::new("b:2"))]);
+        RaftMembers::new(vec![BTreeSet::from([1])], nodes)
+    }
+
+    fn proposals() -> Payload {
+        let entity = EntityId { kind: EntityKind::Run, id: 1 << 64 | 7 };
+        let head = Head { wake: Some(Timestamp(5)), summary: vec![9] };
+        let item = Item { entity, expected: 4, entry: vec![1, 2, 3], head };
+        Payload::Normal(Batch(Arc::new(vec![Proposal { items: vec![item] }])))
+    }
+
+    #[test]
+    fn records_are_written_and_read_as_ever() {
+        let payloads = [
+            ("nothing", Payload::Blank),
+            ("proposals", proposals()),
+            ("members", Payload::Membership(members())),
+        ];
+        for (name, payload) in payloads {
+            let entry = Entry { log_id: place(12), payload };
+            let written = entry_bytes(&entry);
+            assert_eq!(hex(&written), hex(&golden(name)), "{name}");
+            let read = read_entry(&golden(name)).expect("golden bytes are readable");
+            assert_eq!(entry_bytes(&read), written, "{name}");
+        }
+        for (name, vote) in [("vote", Vote::new(3, 1)), ("won vote", Vote::new_committed(3, 1))] {
+            assert_eq!(hex(&vote_bytes(&vote)), hex(&golden(name)), "{name}");
+            assert_eq!(read_vote(&golden(name)), Ok(vote), "{name}");
+        }
+        assert_eq!(hex(&place_bytes(place(12))), hex(&golden("place")));
+        assert_eq!(read_place(&golden("place")), Ok(place(12)));
+        let members = Membership::new(Some(place(1)), members());
+        let mark = Mark { applied: Some(place(12)), members };
+        assert_eq!(hex(&mark.to_bytes()), hex(&golden("mark")));
+        assert_eq!(Mark::from_bytes(&golden("mark")), Ok(mark));
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        for cut in 0..golden("proposals").len() {
+            assert!(read_entry(&golden("proposals")[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+}

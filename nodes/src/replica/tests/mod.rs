@@ -2,6 +2,7 @@
 
 mod files;
 mod journal;
+mod killed;
 mod snapshot;
 
 use super::{Shards, ShardsConfig};
