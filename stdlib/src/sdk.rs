@@ -26,6 +26,7 @@ use crate::invocation::{self, Invocation, InvocationError};
 use crate::plain::Plain;
 use link::Link;
 use otto_core::value::Value;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -53,7 +54,8 @@ impl Exit {
     #[must_use]
     pub fn of(result: Result<Self, StepError>) -> ExitCode {
         let exit = result.unwrap_or_else(|error| {
-            eprintln!("error: failed to {error}");
+            // In one write, so that it stays one line beside what others print.
+            std::io::stderr().write_all(format!("error: failed to {error}\n").as_bytes()).ok();
             Self::Failure
         });
         ExitCode::from(match exit {

@@ -1,8 +1,11 @@
 //! `error`: fails, and says why.
 
+use super::failed;
 use crate::sdk::{Exit, Step, StepError};
+use std::io::Write;
 
 pub(super) fn run(step: &Step) -> Result<Exit, StepError> {
-    eprintln!("error: {}", step.text("message")?);
+    let line = format!("error: {}\n", step.text("message")?);
+    std::io::stderr().write_all(line.as_bytes()).map_err(|error| failed("print", error))?;
     Ok(Exit::Failure)
 }
