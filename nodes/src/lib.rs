@@ -1,13 +1,16 @@
 //! Otto's processes: what implements the ports of the actors, and the wire between them.
 //!
 //! [`wire`] frames and greets, [`rpc`] says what may be asked over it, [`client`] asks it.
+//! [`agent`] runs stages through the [`launcher`] and its stage processes.
 //! [`store`] keeps what is durable, [`replica`] agrees on it and offers it as journals.
 //!
 //! This crate never holds policy: what happens to a run is decided in `otto-core`.
 
+pub mod agent;
 pub mod client;
 pub mod commands;
 pub mod control;
+pub mod launcher;
 pub mod logs;
 pub mod network;
 pub mod node;

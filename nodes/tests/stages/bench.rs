@@ -1,0 +1,228 @@
+//! What the tests stand on: an agent's stages with a control side of their own.
+
+use async_trait::async_trait;
+use otto_actors::ports::control::{
+    Assignment, Bid, BlobPart, Control, LinkError, Order, Report, ReportAnswer,
+};
+use otto_actors::ports::logs::Spool;
+use otto_actors::ports::stages::{Stage, StageError, Stages, StepEnd};
+use otto_core::ids::{AgentId, AgentRef, Attempt, Digest, Epoch, ProjectId, RunId, StageId};
+use otto_core::lease::LeaseId;
+use otto_core::plan::StepCall;
+use otto_core::run::outcome::{Section, StepPlace};
+use otto_core::step::Library;
+use otto_core::time::Span;
+use otto_core::value::Value;
+use otto_nodes::agent::host::Host;
+use otto_nodes::agent::spool::DiskSpool;
+use otto_nodes::agent::stages::{NodeStages, Settings};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// The variable by which a test has this binary play an agent that is killed.
+pub const VICTIM: &str = "OTTO_TEST_VICTIM";
+
+/// The agent of all tests.
+pub const AGENT: AgentRef = AgentRef { agent: AgentId([7; 16]), incarnation: 1 };
+
+/// Runs a test on a runtime of its own.
+pub fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(test);
+}
+
+/// A control side that only keeps blobs.
+#[derive(Debug, Default)]
+pub struct Blobs {
+    pub kept: Mutex<BTreeMap<Digest, Vec<u8>>>,
+}
+
+impl Blobs {
+    pub fn put(&self, bytes: Vec<u8>) -> Digest {
+        let digest = Digest::of(&bytes);
+        self.kept.lock().expect("no panic").insert(digest, bytes);
+        digest
+    }
+}
+
+#[async_trait]
+impl Control for Blobs {
+    async fn bid(&self, _: Bid) -> Result<Vec<Order>, LinkError> {
+        Ok(Vec::new())
+    }
+
+    async fn renew(&self, _: AgentRef, _: Vec<LeaseId>) -> Result<Vec<LeaseId>, LinkError> {
+        Ok(Vec::new())
+    }
+
+    async fn report(
+        &self,
+        _: AgentRef,
+        reports: Vec<Report>,
+    ) -> Result<Vec<ReportAnswer>, LinkError> {
+        Ok(vec![ReportAnswer::Taken; reports.len()])
+    }
+
+    async fn log(&self, _: AgentRef, _: LeaseId, _: u64, _: Vec<u8>) -> Result<u64, LinkError> {
+        Ok(0)
+    }
+
+    async fn seal(&self, _: AgentRef, _: LeaseId, _: u64) -> Result<bool, LinkError> {
+        Ok(true)
+    }
+
+    async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError> {
+        let kept = self.kept.lock().expect("no panic");
+        let bytes = kept.get(&digest).ok_or_else(|| LinkError::Refused("no such blob".into()))?;
+        let rest = bytes.get(usize::try_from(offset).expect("small")..).unwrap_or_default();
+        Ok(rest[..rest.len().min(limit as usize)].to_vec())
+    }
+
+    async fn keep(&self, _: AgentRef, _: LeaseId, part: BlobPart) -> Result<(), LinkError> {
+        let mut kept = self.kept.lock().expect("no panic");
+        let bytes = kept.entry(part.digest).or_default();
+        bytes.truncate(usize::try_from(part.offset).expect("small"));
+        bytes.extend(part.bytes);
+        let whole = !part.last || Digest::of(bytes) == part.digest;
+        whole.then_some(()).ok_or_else(|| LinkError::Refused("another digest".into()))
+    }
+}
+
+/// An agent's stages in a folder of their own.
+#[derive(Debug)]
+pub struct Bench {
+    pub folder: tempfile::TempDir,
+    pub blobs: Arc<Blobs>,
+    pub spool: Arc<DiskSpool>,
+    pub stages: NodeStages,
+}
+
+impl Bench {
+    pub async fn new() -> Self {
+        Self::with_log_limit(1 << 30).await
+    }
+
+    pub async fn with_log_limit(limit_bytes: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let blobs = Arc::new(Blobs::default());
+        let (spool, stages) = agent(folder.path(), &blobs, limit_bytes).await;
+        Self { folder, blobs, spool, stages }
+    }
+
+    pub async fn open(&self, assignment: &Assignment) -> Arc<dyn Stage> {
+        self.stages.open(assignment).await.expect("a stage")
+    }
+
+    /// The whole log of a lease.
+    pub async fn log(&self, lease: LeaseId) -> String {
+        let bytes = self.spool.read(lease, 0, usize::MAX).await.expect("a log");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Opens a stage, runs all its steps, closes it; answers how the steps ended and the log.
+    pub async fn through(&self, assignment: &Assignment) -> (Vec<StepEnd>, String) {
+        let stage = self.open(assignment).await;
+        let mut ends = Vec::new();
+        for index in 0..assignment.steps.len() {
+            ends.push(step(&*stage, index, &BTreeMap::new()).await.expect("a step"));
+        }
+        stage.close().await;
+        let log = self.log(assignment.lease).await;
+        self.spool.drop_log(assignment.lease).await.expect("removed");
+        assert_eq!(self.left(), Vec::<PathBuf>::new(), "a closed stage leaves nothing");
+        (ends, log)
+    }
+
+    /// Whether anything of a lease is left in the agent's folder, its log excepted.
+    pub fn left(&self) -> Vec<PathBuf> {
+        let work = self.folder.path().join("data/agent/work");
+        let entries = std::fs::read_dir(work).expect("the work folder");
+        entries.map(|entry| entry.expect("an entry").path()).collect()
+    }
+}
+
+/// Makes spool and stages in `<folder>/data`, all of which is hidden from steps.
+pub async fn agent(
+    folder: &Path,
+    blobs: &Arc<Blobs>,
+    limit_bytes: u64,
+) -> (Arc<DiskSpool>, NodeStages) {
+    let data = folder.join("data");
+    std::fs::create_dir_all(data.join("agent")).expect("the agent's folder");
+    std::fs::write(data.join("secret"), "the journal").expect("a file");
+    let spool = DiskSpool::open(&data.join("spool"), limit_bytes).expect("a spool");
+    let spool = Arc::new(spool);
+    let settings = Settings {
+        agent: AGENT,
+        folder: data.join("agent"),
+        hidden: vec![data],
+        host: Host::of_this_process(),
+    };
+    let control = Arc::clone(blobs) as Arc<dyn Control>;
+    let stages = NodeStages::open(settings, Arc::clone(&spool), control).await;
+    (spool, stages.expect("stages"))
+}
+
+/// An assignment of steps from the standard library.
+pub fn assignment(steps: Vec<StepCall>) -> Assignment {
+    Assignment {
+        lease: LeaseId {
+            run: RunId { project: ProjectId(7), number: 1 },
+            stage: StageId(1),
+            attempt: Attempt::FIRST,
+            epoch: Epoch { incarnation: 0, counter: 3 },
+        },
+        lease_span: Span::seconds(60),
+        project: "shop".to_owned(),
+        path: "Build".to_owned(),
+        steps,
+        finally: Vec::new(),
+        libraries: [otto_stdlib::builtin().clone()].map(named).into(),
+        settings: [("OTTO_RUN".to_owned(), "1".to_owned())].into(),
+        timeout: None,
+        snapshot: None,
+        outputs: BTreeMap::new(),
+        artifacts: BTreeMap::new(),
+    }
+}
+
+pub fn named(library: Library) -> (String, Library) {
+    (library.name.clone(), library)
+}
+
+/// An assignment of one script.
+pub fn script(text: &str) -> Assignment {
+    assignment(vec![call("sh", &[("script", text)])])
+}
+
+/// A call of a step of the standard library.
+pub fn call(symbol: &str, arguments: &[(&str, &str)]) -> StepCall {
+    let argument =
+        |(name, value): &(&str, &str)| ((*name).to_owned(), Value::Text((*value).to_owned()));
+    StepCall {
+        symbol: symbol.to_owned(),
+        library: "stdlib".to_owned(),
+        arguments: arguments.iter().map(argument).collect(),
+        folder: String::new(),
+        settings: BTreeMap::new(),
+        timeout: None,
+    }
+}
+
+pub fn place(index: usize) -> StepPlace {
+    StepPlace { section: Section::Steps, index: u32::try_from(index).expect("few steps") }
+}
+
+pub async fn step(
+    stage: &dyn Stage,
+    index: usize,
+    captured: &BTreeMap<String, Value>,
+) -> Result<StepEnd, StageError> {
+    stage.step(place(index), captured).await
+}
