@@ -86,10 +86,8 @@ impl Draft {
         let plan = Arc::clone(&self.run.plan);
         let Some(stage) = plan.stages.get(id.index()) else { return };
         let is_open = |parent| self.run.phase(parent) == Some(&Phase::Open);
-        let is_next = self.run.phase(id) == Some(&Phase::Pending)
-            && self.run.settled.is_none()
-            && stage.parent.is_none_or(is_open);
-        if !is_next {
+        let is_pending = self.run.phase(id) == Some(&Phase::Pending);
+        if !is_pending || !stage.parent.is_none_or(is_open) {
             return;
         }
         if let Some(number) = self.carried_from(id, stage) {
@@ -188,7 +186,7 @@ impl Draft {
                 let rest = &children[self.run.shape.place(id) + 1..];
                 if is_first_failed {
                     self.skip_rest(rest, id);
-                } else if inside.first_failed.is_none() {
+                } else {
                     rest.iter().take(1).for_each(|next| self.turn(*next));
                 }
             }
@@ -330,9 +328,8 @@ impl Draft {
         again: bool,
     ) {
         let retry = self.run.planned(stage).and_then(|planned| planned.retry.as_ref());
-        let pause = retry
-            .filter(|_| again && self.run.settled.is_none())
-            .and_then(|retry| pause_before_next(retry, attempt, outcome));
+        let pause =
+            retry.filter(|_| again).and_then(|retry| pause_before_next(retry, attempt, outcome));
         let Some(pause) = pause else {
             return self.leave(stage, outcome, cause);
         };

@@ -22,6 +22,7 @@ pub(crate) fn plans() -> Vec<(&'static str, Node)> {
         ("parallel", sequence("", [parallel("p", [steps("a"), steps("b")]), steps("c")])),
         ("fanout", sequence("", [fanout("f", [steps("a"), steps("b")]), steps("c")])),
         ("needs", parallel("", [steps("a"), steps("b").needs(&["a"]), steps("c").needs(&["b"])])),
+        ("two needs", parallel("", [steps("a"), steps("b"), steps("c").needs(&["a", "b"])])),
         ("fanout with needs", fanout("", [steps("a"), steps("b"), steps("c").needs(&["a"])])),
         (
             "choose",

@@ -49,15 +49,14 @@ fn entered(node: Node) -> impl Strategy<Value = Node> {
 }
 
 /// A stage that holds others; some of them need one before.
-fn group(inside: Vec<Node>, needs: &[usize], kind: u32, timeout: Option<u64>) -> Node {
+fn group(inside: Vec<Node>, needs: &[Vec<usize>], kind: u32, timeout: Option<u64>) -> Node {
     let name = |place: usize| format!("s{place}");
     let side_by_side = kind == 1 || kind == 2;
     let inside = inside.into_iter().enumerate().map(|(place, node)| {
-        let node = node.named(&name(place));
-        match needs.get(place) {
-            Some(need) if side_by_side && *need < place => node.needs(&[&name(*need)]),
-            Some(_) | None => node,
-        }
+        let needs = needs.get(place).into_iter().flatten().filter(|_| side_by_side);
+        let earlier: Vec<String> = needs.filter(|need| **need < place).copied().map(name).collect();
+        let earlier: Vec<&str> = earlier.iter().map(String::as_str).collect();
+        node.named(&name(place)).needs(&earlier)
     });
     let node = match kind {
         0 => sequence("", inside),
@@ -70,7 +69,8 @@ fn group(inside: Vec<Node>, needs: &[usize], kind: u32, timeout: Option<u64>) ->
 
 pub(super) fn any_plan() -> impl Strategy<Value = Arc<Plan>> {
     let node = leaf().prop_flat_map(entered).prop_recursive(4, 60, 5, |inside| {
-        let needs = proptest::collection::vec(0..8usize, 5);
+        let needs = proptest::collection::vec(0..9usize, 0..3);
+        let needs = proptest::collection::vec(needs, 5);
         let timeout = proptest::option::weighted(0.2, 20..90u64);
         (proptest::collection::vec(inside, 0..6), needs, 0..4u32, timeout)
             .prop_map(|(inside, needs, kind, timeout)| group(inside, &needs, kind, timeout))
