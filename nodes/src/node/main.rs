@@ -1,6 +1,7 @@
 //! Which process this is: one executable image serves every role, told apart by its name.
 
 use super::child::Role;
+use crate::launcher;
 use std::env;
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,6 +12,9 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     let name = env::args_os().next().unwrap_or_default();
     let name = Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if let Some(code) = launcher::dispatch(&name) {
+        return code;
+    }
     if let Some(role) = Role::named(&name) {
         let argument = env::args_os().nth(1).and_then(|argument| argument.into_string().ok());
         return super::process::main(role, argument);

@@ -12,9 +12,11 @@
 //! to the supervisor, and leaves when that ends. So nothing has to be stopped in order: killing the
 //! supervisor ends the node, and the next one takes over what is on disk.
 
+mod agent;
 pub mod build;
 mod child;
 mod command;
+mod control;
 mod identity;
 mod lock;
 mod main;

@@ -1,0 +1,76 @@
+//! The agent on this machine.
+
+use super::build::this_build;
+use super::child::Inheritance;
+use super::identity;
+use super::place::Place;
+use super::process::orphaned;
+use super::system::{SeededChance, SystemClock, seed};
+use super::unix::PathConnector;
+use crate::agent::host::Host;
+use crate::agent::spool::{DiskSpool, LOG_LIMIT_BYTES};
+use crate::agent::stages::{NodeStages, Settings as StageSettings};
+use crate::rpc::agent_link::AgentLink;
+use crate::wire::hello::Refused;
+use otto_actors::agent::{AgentSide, Ports, Settings};
+use otto_actors::ports::control::SharedControl;
+use otto_actors::ports::sabotage::NoSabotage;
+use std::fmt;
+use std::sync::Arc;
+
+/// The fewest stages that an agent takes at a time: they often wait for something else than a core.
+const MIN_SLOTS: u32 = 2;
+
+/// Runs the agent until its supervisor is gone; the launcher then ends what it had started.
+pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), Refused> {
+    let folder = place.agent();
+    let unfit = |error: &dyn fmt::Display| {
+        Refused::trouble(
+            format!("failed to start the agent in {}: {error}", folder.display()),
+            "see that this user may write there and start more processes",
+        )
+    };
+    let agent = identity::next(&folder).map_err(|error| unfit(&error))?;
+    let build = this_build().map_err(|error| unfit(&error))?;
+    let seed = seed().map_err(|error| unfit(&error))?;
+    let connector = Arc::new(PathConnector(place.socket()));
+    let control: SharedControl = Arc::new(AgentLink::new(connector, build));
+    let spool = DiskSpool::open(&folder.join("spool"), LOG_LIMIT_BYTES);
+    let spool = Arc::new(spool.map_err(|error| unfit(&error))?);
+    let host = Host::of_this_process();
+    let settings = StageSettings { agent, folder: folder.clone(), hidden: place.hidden(), host };
+    let stages = NodeStages::open(settings, Arc::clone(&spool), Arc::clone(&control)).await;
+    let stages = stages.map_err(|error| unfit(&error))?;
+    let capabilities = capabilities();
+    let slots = u32::try_from(capabilities.cores).unwrap_or(u32::MAX).max(MIN_SLOTS);
+    let settings = Settings { agent, name: name(), capabilities, slots };
+    let ports = Ports {
+        clock: Arc::new(SystemClock::new()),
+        control,
+        stages: Arc::new(stages),
+        spool,
+        chance: Arc::new(SeededChance::new(seed)),
+        sabotage: Arc::new(NoSabotage),
+    };
+    let side = AgentSide::start(settings, ports).await.map_err(|error| unfit(&error))?;
+    orphaned(inheritance.supervisor).await;
+    side.stop().await;
+    Ok(())
+}
+
+/// The machine's name.
+fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn capabilities() -> otto_core::capability::Capabilities {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let machine = rustix::system::sysinfo();
+    otto_core::capability::Capabilities {
+        cores,
+        memory: machine.totalram * u64::from(machine.mem_unit),
+        arch: std::env::consts::ARCH.to_owned(),
+        os: std::env::consts::OS.to_owned(),
+        tools: std::collections::BTreeMap::new(),
+    }
+}

@@ -1,0 +1,76 @@
+//! The control process on this machine.
+
+use super::build::this_build;
+use super::child::Inheritance;
+use super::place::Place;
+use super::process::orphaned;
+use super::report::Report;
+use super::system::{SeededChance, SystemClock, seed};
+use super::unix::OwnerListener;
+use crate::control::{ControlConfig, Ending, Outside, Platform, run_control};
+use crate::logs::FileLogs;
+use crate::objects::ObjectBlobs;
+use crate::replica::ShardsConfig;
+use crate::store::{Folder, Threads};
+use crate::wire::hello::Refused;
+use otto_actors::ports::sabotage::NoSabotage;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Runs the control process until it leaves, or its supervisor is gone.
+pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), Refused> {
+    let Inheritance { orders, supervisor, input } = inheritance;
+    let system = |error: io::Error| {
+        Refused::trouble(
+            format!("failed to start the control process: {error}"),
+            "see that this user may open more files",
+        )
+    };
+    let listener = OwnerListener::new(UnixListener::from(input)).map_err(system)?;
+    let disk = Folder::lock(place.store()).map_err(|error| Refused::from(&error))?;
+    let blobs = ObjectBlobs::in_folder(&place.blobs());
+    let blobs =
+        blobs.map_err(|error| Refused::trouble(error.to_string(), "look at that folder"))?;
+    let seed = seed().map_err(system)?;
+    let build = this_build().map_err(system)?;
+    let superseded = build != orders.node_build;
+    let outside = Outside {
+        listener: Arc::new(listener),
+        clock: Arc::new(SystemClock::new()),
+        chance: Arc::new(SeededChance::new(seed)),
+        blobs: Arc::new(blobs),
+        logs: Arc::new(FileLogs::new(place.logs())),
+        sabotage: Arc::new(NoSabotage),
+    };
+    let platform = Platform { disk: Box::new(disk), executor: Box::new(Threads), outside };
+    let idle = orders.idle_ms.map(Duration::from_millis);
+    let config = ControlConfig {
+        build,
+        node_build: orders.node_build,
+        shards: ShardsConfig { seed, ..ShardsConfig::default() },
+        // The agent is of another build: as soon as nothing goes on, all of the node is renewed.
+        idle: if superseded { idle.map(|idle| idle.min(Duration::from_secs(1))) } else { idle },
+        data: place.data().display().to_string(),
+        address: place.socket().display().to_string(),
+    };
+    let mut reports = supervisor.try_clone().map_err(system)?;
+    let ready = || {
+        // Where the supervisor is gone, `orphaned` ends this process.
+        Report::Ready.send(&mut reports).ok();
+    };
+    let mut said = supervisor.try_clone().map_err(system)?;
+    let ending = tokio::select! {
+        biased;
+        ending = run_control(platform, config, ready) => ending?,
+        () = orphaned(supervisor) => return Ok(()),
+    };
+    let report = match ending {
+        Ending::Leave => Report::Leave,
+        Ending::Successor(successor) => {
+            Report::Successor { path: successor.path.into(), build: successor.build }
+        }
+    };
+    report.send(&mut said).map_err(system)
+}
