@@ -11,4 +11,5 @@ mod referee;
 mod reference;
 mod story;
 mod verdict;
+mod wishes;
 pub(super) mod work;

@@ -20,6 +20,7 @@ pub(crate) fn moves(run: &Run, referee: &Referee, now: Timestamp) -> Vec<Move> {
         let seen = &referee.stages[stage.index()];
         let attempt = seen.offered.map_or(Attempt::FIRST, |(attempt, _)| attempt);
         wishes.push(award(stage, attempt));
+        wishes.push(award(stage, attempt.next()));
         if let Some(live) = &seen.live {
             wishes.push(award(stage, live.attempt));
             wishes.extend(held(stage, live.attempt, live.epoch));

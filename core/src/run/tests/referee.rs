@@ -18,7 +18,7 @@ use crate::plan::Plan;
 use crate::run::command::{Refusal, Wish};
 use crate::run::duty::{Duty, EndReason};
 use crate::run::event::Event;
-use crate::run::outcome::{Outcome, SkipCause};
+use crate::run::outcome::{Outcome, SkipCause, StepChange, StepFact, StepPlace};
 use crate::time::Timestamp;
 use crate::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +49,7 @@ pub(crate) struct Live {
     pub(crate) ending: Option<EndReason>,
     pub(crate) again: bool,
     pub(crate) began: bool,
+    pub(crate) facts: BTreeSet<(StepPlace, bool)>,
 }
 
 /// How a stage ended.
@@ -174,9 +175,8 @@ impl Referee {
                 self.awarded(*stage, *attempt, *epoch, *agent, *at)
             }
             Event::StageDeclined { stage, attempt, .. } => self.declined(*stage, *attempt),
-            Event::StepsReported { stage, attempt, .. } => {
-                self.live(*stage, *attempt)?.began = true;
-                Ok(())
+            Event::StepsReported { stage, attempt, facts } => {
+                self.reported(*stage, *attempt, facts)
             }
             Event::AttemptOverdue { stage, attempt, limit, .. } => {
                 self.overdue(*stage, *attempt, *limit, now)
@@ -253,6 +253,7 @@ impl Referee {
             ending: None,
             again: true,
             began: false,
+            facts: BTreeSet::new(),
         });
         self.last_epoch = epoch;
         must(!was_held, || "I3: two agents hold one stage".to_owned())
@@ -265,6 +266,18 @@ impl Referee {
         seen.live = None;
         seen.offered = Some((attempt, live.offered));
         Ok(())
+    }
+
+    fn reported(&mut self, stage: StageId, attempt: Attempt, facts: &[StepFact]) -> Complaint {
+        let live = self.live(stage, attempt)?;
+        live.began = true;
+        for fact in facts {
+            let is_end = matches!(fact.what, StepChange::Ended { .. });
+            let has_ended = live.facts.contains(&(fact.step, true));
+            let is_new = !has_ended && live.facts.insert((fact.step, is_end));
+            must(is_new, || "I4: a step's fact is told twice, or after its end".to_owned())?;
+        }
+        must(!facts.is_empty(), || "I4: nothing is told".to_owned())
     }
 
     fn overdue(
