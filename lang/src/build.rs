@@ -45,7 +45,8 @@ impl Builder<'_> {
 
     fn place(&self, pair: &Pair<'_, Rule>) -> Place {
         let span = pair.as_span();
-        self.origin.place(self.offset + span.start(), self.offset + span.end())
+        let end = span.start() + written(pair).len();
+        self.origin.place(self.offset + span.start(), self.offset + end)
     }
 
     fn statements(&mut self, pair: Pair<'_, Rule>) -> Vec<Statement> {
@@ -252,8 +253,7 @@ impl Builder<'_> {
         let mut all: Vec<Expression> = Vec::new();
         let mut count = 0;
         let mut inner = parts(pair).peekable();
-        loop {
-            let Some(part) = self.comparison(&mut inner) else { break };
+        while let Some(part) = self.comparison(&mut inner) {
             count += 1;
             all.push(part);
             match inner.next().map(|connective| connective.as_str()) {
@@ -386,6 +386,23 @@ impl Builder<'_> {
 /// The inner pairs, without comments.
 fn parts(pair: Pair<'_, Rule>) -> impl Iterator<Item = Pair<'_, Rule>> {
     pair.into_inner().filter(|part| part.as_rule() != Rule::COMMENT)
+}
+
+/// A pair's text without the spaces and comments behind it, which the grammar counts to a rule that
+/// may end earlier.
+fn written<'i>(pair: &Pair<'i, Rule>) -> &'i str {
+    let whole = pair.as_str();
+    let start = pair.as_span().start();
+    let mut text = whole.trim_end();
+    let mut comments = pair.clone().into_inner().rev();
+    while let Some(comment) = comments.next().filter(|part| part.as_rule() == Rule::COMMENT) {
+        let span = comment.as_span();
+        if span.end() != start + text.len() {
+            break;
+        }
+        text = whole[..span.start() - start].trim_end();
+    }
+    text
 }
 
 /// One part as itself, several under the kind that joins them.

@@ -277,7 +277,8 @@ pub(crate) fn nearest<'a>(
     written: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let most = (written.chars().count() / 3).max(1);
+    let length = written.chars().count();
+    let most = if length < 3 { 0 } else { (length / 3).max(1) };
     known
         .into_iter()
         .filter_map(|word| Some((distance(written, word, most)?, word)))

@@ -25,7 +25,8 @@ pub struct Parsed {
     pub comments: Vec<Comment>,
     /// What is against the grammar, and warnings.
     pub problems: Vec<Diagnostic>,
-    /// Where the starts of the lines are that a tolerant reading repaired.
+    pub(crate) lines: Lines,
+    /// The numbers of the lines that a tolerant reading repaired.
     repaired: BTreeSet<usize>,
     /// It was read tolerantly and gave nothing to check.
     pub(crate) hopeless: bool,
@@ -41,7 +42,7 @@ impl Parsed {
     /// Whether a place is on a line where the text had to be repaired: what the checks say of it
     /// would only repeat the same mistake.
     pub(crate) fn is_repaired(&self, place: Place) -> bool {
-        self.repaired.contains(&line_start(&self.source.text, place.start))
+        self.repaired.contains(&self.lines.number(place.start))
     }
 }
 
@@ -50,6 +51,7 @@ impl Parsed {
 pub fn parse(source: &Source) -> Parsed {
     let text = source.text.as_str();
     let mut scan = scan(text);
+    let lines = Lines::of(text);
     let mut problems = std::mem::take(&mut scan.problems);
     let broken = problems.iter().any(|problem| problem.severity == Severity::Error);
     let mut repaired = BTreeSet::new();
@@ -62,24 +64,40 @@ pub fn parse(source: &Source) -> Parsed {
         problems.append(&mut builder.problems);
         statements
     } else {
-        let reading = tolerant::read(text, &scan);
+        let reading = tolerant::read(text, &lines, &scan);
         let places = reading.problems.iter().filter_map(Diagnostic::place);
         let places =
             places.chain(reading.removed).chain(problems.iter().filter_map(Diagnostic::place));
-        repaired.extend(places.map(|place| line_start(text, place.start)));
+        repaired.extend(places.map(|place| lines.number(place.start)));
         problems.extend(reading.problems);
         hopeless |= reading.statements.is_none();
         reading.statements.unwrap_or_default()
     };
     problems.sort_by_key(Diagnostic::place);
     let source = source.clone();
-    Parsed { source, statements, comments: scan.comments, problems, repaired, hopeless }
+    let comments = scan.comments;
+    Parsed { source, statements, comments, problems, lines, repaired, hopeless }
 }
 
-/// Where the line of a byte starts.
-pub(crate) fn line_start(text: &str, at: usize) -> usize {
-    let before = &text.as_bytes()[..at.min(text.len())];
-    before.iter().rposition(|byte| *byte == b'\n').map_or(0, |found| found + 1)
+/// Where the lines of a text start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self(std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect())
+    }
+
+    /// The number of the line that a byte is in; the first is 1.
+    pub(crate) fn number(&self, at: usize) -> usize {
+        self.0.partition_point(|start| *start <= at)
+    }
+
+    /// Where the line starts that a byte is in.
+    pub(crate) fn start(&self, at: usize) -> usize {
+        self.0.get(self.number(at) - 1).copied().unwrap_or(0)
+    }
 }
 
 /// A step library that a file names in `use`.

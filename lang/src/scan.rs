@@ -177,17 +177,18 @@ impl Scanner<'_> {
 
     /// `'…'` on one line, in which `''` is a quote.
     fn raw(&mut self) {
-        let line = self.line_length();
-        let bytes = &self.rest().as_bytes()[..line];
+        let bytes = self.rest().as_bytes();
         let mut end = 1;
-        while let Some(found) = bytes[end..].iter().position(|byte| *byte == b'\'') {
-            end += found + 1;
-            if bytes.get(end) != Some(&b'\'') {
-                return self.token(Lexeme::Quoted, end);
+        while let Some(byte) = bytes.get(end) {
+            match byte {
+                b'\'' if bytes.get(end + 1) == Some(&b'\'') => end += 2,
+                b'\'' => return self.token(Lexeme::Quoted, end + 1),
+                b'\n' | b'\r' => break,
+                _ => end += 1,
             }
-            end += 1;
         }
-        self.broken(line, "'", "close it with ', or write several lines between ''' and '''");
+        let length = end.min(bytes.len());
+        self.broken(length, "'", "close it with ', or write several lines between ''' and '''");
     }
 
     /// `'''`, a line end, and all up to the next `'''`.
@@ -219,17 +220,18 @@ impl Scanner<'_> {
 
     /// `"…"` on one line, in which `\` takes the next character's meaning away.
     fn template(&mut self) {
-        let line = self.line_length();
-        let bytes = &self.rest().as_bytes()[..line];
+        let bytes = self.rest().as_bytes();
         let mut end = 1;
         while let Some(byte) = bytes.get(end) {
             match byte {
                 b'"' => return self.token(Lexeme::Quoted, end + 1),
-                b'\\' => end += 2,
+                b'\\' if !matches!(bytes.get(end + 1), Some(b'\n' | b'\r')) => end += 2,
+                b'\n' | b'\r' => break,
                 _ => end += 1,
             }
         }
-        self.broken(line, "\"", "close it with \", or write \\n for a line end");
+        let length = end.min(bytes.len());
+        self.broken(length, "\"", "close it with \", or write \\n for a line end");
     }
 
     fn broken(&mut self, length: usize, quote: &str, help: &str) {

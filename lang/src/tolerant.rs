@@ -5,12 +5,13 @@
 //! until the rest can be read. What comes out is checked, and never planned.
 
 use crate::build::{Builder, Origin};
-use crate::diagnostic::{Diagnostic, Id};
-use crate::parse::{Reader, Rule, line_start};
+use crate::diagnostic::{Diagnostic, Id, nearest};
+use crate::parse::{Lines, Reader, Rule};
 use crate::scan::{Lexeme, Scan, Token};
 use crate::tree::{Place, Statement};
 use pest::Parser;
 use pest::error::InputLocation;
+use std::collections::BTreeSet;
 
 /// After this many mistakes the rest can wait.
 const MAX_MISTAKES: usize = 20;
@@ -33,15 +34,28 @@ struct Fixed<'a> {
     place: Place,
 }
 
-pub(crate) fn read(text: &str, scan: &Scan) -> Reading {
+pub(crate) fn read(text: &str, lines: &Lines, scan: &Scan) -> Reading {
     let mut reading = Reading { statements: None, problems: Vec::new(), removed: Vec::new() };
     if scan.hopeless {
         return reading;
     }
-    let mut balance = Balance { text, fixed: Vec::new(), open: Vec::new(), problems: Vec::new() };
+    let broken = scan.tokens.iter().filter(|token| token.lexeme == Lexeme::Broken);
+    let broken: BTreeSet<usize> = broken.map(|token| lines.start(token.place.start)).collect();
+    let mut balance = Balance {
+        text,
+        lines,
+        indent: 0,
+        fixed: Vec::new(),
+        open: Vec::new(),
+        problems: Vec::new(),
+        broken,
+    };
     balance.run(&scan.tokens);
     reading.problems = balance.problems;
     let mut tokens = balance.fixed;
+    let places = reading.problems.iter().filter_map(Diagnostic::place);
+    let mut told: BTreeSet<usize> =
+        places.map(|place| lines.start(place.start)).chain(balance.broken).collect();
     for _ in 0..MAX_MISTAKES {
         let copy = Copy::of(&tokens);
         let error = match Reader::parse(Rule::file, &copy.text) {
@@ -54,20 +68,14 @@ pub(crate) fn read(text: &str, scan: &Scan) -> Reading {
             Err(error) => error,
         };
         let (InputLocation::Pos(at) | InputLocation::Span((at, _))) = error.location;
-        let mistake = Mistake { text, tokens: &tokens, at: copy.token_at(at) };
+        let mistake = Mistake { text, lines, tokens: &tokens, at: copy.token_at(at) };
         let (from, to) = mistake.range();
         if from >= to {
             return reading;
         }
         // Where the text was repaired already, this is only an after-effect.
         let problem = mistake.describe();
-        let line = |place: Place| line_start(text, place.start);
-        let known = problem.place().is_some_and(|place| {
-            let lines = reading.problems.iter().filter_map(Diagnostic::place).map(line);
-            let broken = scan.tokens.iter().filter(|token| token.lexeme == Lexeme::Broken);
-            lines.chain(broken.map(|token| line(token.place))).any(|known| known == line(place))
-        });
-        if !known {
+        if problem.place().is_some_and(|place| told.insert(lines.start(place.start))) {
             reading.problems.push(problem);
         }
         reading.removed.extend(tokens.drain(from..to).map(|token| token.place));
@@ -78,9 +86,14 @@ pub(crate) fn read(text: &str, scan: &Scan) -> Reading {
 /// Puts brackets where they are missing, and takes out those that nothing opened.
 struct Balance<'a> {
     text: &'a str,
+    lines: &'a Lines,
+    /// Of the line that is being read.
+    indent: usize,
     fixed: Vec<Fixed<'a>>,
     open: Vec<OpenBracket>,
     problems: Vec<Diagnostic>,
+    /// Where the lines start that have a quote which is never closed.
+    broken: BTreeSet<usize>,
 }
 
 struct OpenBracket {
@@ -90,7 +103,7 @@ struct OpenBracket {
     indent: usize,
 }
 
-impl<'a> Balance<'a> {
+impl Balance<'_> {
     fn run(&mut self, tokens: &[Token]) {
         let count = |bracket: &str| {
             let is = |token: &&Token| &self.text[token.place.start..token.place.end] == bracket;
@@ -99,8 +112,11 @@ impl<'a> Balance<'a> {
         let mut missing = count("{").saturating_sub(count("}"));
         let mut last_line = None;
         for token in tokens {
-            let line = line_start(self.text, token.place.start);
+            let line = self.lines.start(token.place.start);
             let first = last_line.replace(line) != Some(line);
+            if first {
+                self.indent = self.text[line..token.place.start].chars().count();
+            }
             while first && missing > 0 && self.ends_before(*token, line) {
                 self.close(token.place);
                 missing -= 1;
@@ -113,18 +129,13 @@ impl<'a> Balance<'a> {
         }
     }
 
-    fn indent(&self, line: usize, at: usize) -> usize {
-        self.text[line..at].chars().count()
-    }
-
     /// Whether the indentation of a line's first token says that the innermost block has ended.
     fn ends_before(&self, token: Token, line: usize) -> bool {
         let Some(top) = self.open.last() else { return false };
-        let indent = self.indent(line, token.place.start);
         let closes = self.text[token.place.start..].starts_with('}');
         top.bracket == '{'
             && top.line < line
-            && (indent < top.indent || indent == top.indent && !closes)
+            && (self.indent < top.indent || self.indent == top.indent && !closes)
     }
 
     /// Puts the innermost bracket's counterpart before a place.
@@ -134,18 +145,22 @@ impl<'a> Balance<'a> {
         let at = Place { start: before.start, end: before.start };
         self.fixed.push(Fixed { lexeme: Lexeme::Close, text: closing, place: at });
         let message = format!("this {} is never closed", top.bracket);
-        let number = self.text[..before.start].matches('\n').count() + 1;
-        let help = match before.start == self.text.len() {
-            true => format!("write {closing} at the end of the file"),
-            false => format!("write {closing} before line {number} goes on"),
-        };
-        let mut problem = Diagnostic::error(Id::OpenBracket, top.place, message).help(help);
+        let number = self.lines.number(before.start);
+        let mut problem = Diagnostic::error(Id::OpenBracket, top.place, message);
+        if before.start == self.text.len() {
+            problem = problem.help(format!("write {closing} at the end of the file"));
+        } else if number != self.lines.number(top.place.start) {
+            problem = problem.help(format!("write {closing} before line {number} goes on"));
+        }
         if before.start < self.text.len() {
             let end = self.text.ceil_char_boundary(before.start + 1);
             let here = Place { start: before.start, end };
             problem = problem.also(here, format!("{closing} is missing before this"));
         }
-        self.problems.push(problem);
+        // A quote that was left open took what closes the bracket with it: one mistake.
+        if !self.broken.contains(&top.line) {
+            self.problems.push(problem);
+        }
     }
 
     fn take(&mut self, token: Token, line: usize) {
@@ -156,8 +171,7 @@ impl<'a> Balance<'a> {
                 while bracket == '{' && self.open.last().is_some_and(|top| top.bracket == '(') {
                     self.close(token.place);
                 }
-                let first = self.text[line..].len() - self.text[line..].trim_start().len();
-                let indent = self.indent(line, (line + first).min(token.place.start));
+                let indent = self.indent;
                 self.open.push(OpenBracket { bracket, place: token.place, line, indent });
             }
             Lexeme::Close => {
@@ -243,6 +257,7 @@ impl Origin for Copy {
 /// The token that the parser stumbled over, among the others.
 struct Mistake<'a> {
     text: &'a str,
+    lines: &'a Lines,
     tokens: &'a [Fixed<'a>],
     at: usize,
 }
@@ -256,12 +271,12 @@ impl Mistake<'_> {
     fn statement_start(&self) -> usize {
         let Some(last) = self.at.checked_sub(1) else { return self.at };
         let anchor = self.tokens.get(self.at).unwrap_or(&self.tokens[last]);
-        let line = line_start(self.text, anchor.place.start);
+        let line = self.lines.start(anchor.place.start);
         let before = &self.tokens[..self.at];
         before
             .iter()
             .rposition(|token| {
-                matches!(token.text, "{" | "}") || line_start(self.text, token.place.start) != line
+                matches!(token.text, "{" | "}") || self.lines.start(token.place.start) != line
             })
             .map_or(0, |found| found + 1)
     }
@@ -303,10 +318,10 @@ impl Mistake<'_> {
 
     /// Behind the last token that belongs to the mistake on its line.
     fn line_end(&self) -> usize {
-        let line = line_start(self.text, self.tokens[self.at].place.start);
+        let line = self.lines.start(self.tokens[self.at].place.start);
         let mut index = self.at;
         while let Some(token) = self.tokens.get(index) {
-            let elsewhere = line_start(self.text, token.place.start) != line;
+            let elsewhere = self.lines.start(token.place.start) != line;
             if index > self.at && (elsewhere || token.text == "{") || token.lexeme == Lexeme::Close
             {
                 break;
@@ -323,14 +338,13 @@ impl Mistake<'_> {
             (_, Some(before)) => before.place,
             _ => Place::default(),
         };
-        if let Some(problem) = self.unquoted() {
+        if let Some(problem) = self.unquoted().or_else(|| self.almost_conditions()) {
             return problem;
         }
         let found = self.tokens.get(self.at).map_or("", |token| token.text);
         let previous = before.map_or("", |token| token.text);
         let error = |message: String| Diagnostic::error(Id::Unexpected, place, message);
-        let inside = self.tokens[..self.at].iter().rposition(|t| t.lexeme == Lexeme::Open);
-        let in_head = inside.is_some_and(|open| self.tokens[open].text == "(");
+        let in_head = self.innermost().is_some_and(|open| self.tokens[open].text == "(");
         match (found, previous) {
             (";", _) => {
                 error("statements need nothing between them".to_owned()).help("take out the ;")
@@ -358,20 +372,46 @@ impl Mistake<'_> {
         }
     }
 
-    /// `sh ./deploy.sh`: what a step gets must stand in quotes.
-    fn unquoted(&self) -> Option<Diagnostic> {
-        let start = self.statement_start();
-        let word = self.tokens.get(start).filter(|token| token.lexeme == Lexeme::Word)?;
+    /// `entre { branch == 'main' }`: conditions behind a word that is almost one of theirs.
+    fn almost_conditions(&self) -> Option<Diagnostic> {
+        let found = self.tokens.get(self.at)?.text;
+        let open = self.innermost()?;
+        let owner = self.tokens.get(open.checked_sub(1)?)?;
+        let words = ["enter", "exit", "when"];
+        let near = nearest(owner.text, words).filter(|near| *near != owner.text)?;
+        let compares = matches!(found, "==" | "!=" | "<" | ">" | "<=" | ">=" | "in" | "matches");
+        if !compares || self.tokens[open].text != "{" {
+            return None;
+        }
+        let message = format!("`{}` has no meaning here", owner.text);
+        let problem = Diagnostic::error(Id::UnknownWord, owner.place, message);
+        Some(problem.help(format!("did you mean `{near}`?")))
+    }
+
+    /// The bracket that the mistake stands in.
+    fn innermost(&self) -> Option<usize> {
         let mut depth = 0_usize;
-        let block = self.tokens[..start].iter().rposition(|token| {
+        self.tokens[..self.at].iter().rposition(|token| {
             match token.lexeme {
                 Lexeme::Close => depth += 1,
                 Lexeme::Open if depth == 0 => return true,
                 Lexeme::Open => depth -= 1,
-                _ => {}
+                Lexeme::Word
+                | Lexeme::Number
+                | Lexeme::Quoted
+                | Lexeme::Broken
+                | Lexeme::Symbol
+                | Lexeme::Stray => {}
             }
             false
-        })?;
+        })
+    }
+
+    /// `sh ./deploy.sh`: what a step gets must stand in quotes.
+    fn unquoted(&self) -> Option<Diagnostic> {
+        let start = self.statement_start();
+        let word = self.tokens.get(start).filter(|token| token.lexeme == Lexeme::Word)?;
+        let block = self.innermost().filter(|open| *open < start)?;
         let owner = self.tokens.get(block.checked_sub(1)?)?.text;
         let steps = matches!(owner, "steps" | "finally") && self.tokens[block].text == "{";
         let behind = self.tokens.get(start + 1)?;

@@ -5,7 +5,7 @@ use super::{Lowering, Scope};
 use crate::diagnostic::{Diagnostic, Id};
 use crate::tree::{Expression, Kind, Place};
 use otto_core::gate::{self, Condition, Decided, Operator};
-use otto_core::value::{Value, ValueType};
+use otto_core::value::{Decimal, Value, ValueType};
 
 /// How deep a condition that the run decides may nest: plans are stored with bounded depth.
 const MAX_DEPTH: usize = 12;
@@ -105,7 +105,7 @@ impl Lowering<'_> {
             Known::Run(run, ValueType::Boolean) => Some(Decision::run(run)),
             other => {
                 let message =
-                    format!("a condition is true or false, and this is {}", other.said_type());
+                    format!("a condition is true or false, and this is {}", other.type_name());
                 let problem = Diagnostic::error(Id::BadComparison, expression.place, message)
                     .help(format!("compare it: {expression} == …"));
                 self.tell(problem);
@@ -146,7 +146,7 @@ fn mismatch(
     (left, one): (&Expression, &Known),
     (right, other): (&Expression, &Known),
 ) -> Option<Diagnostic> {
-    let (a, b) = (one.said_type(), other.said_type());
+    let (a, b) = (one.type_name(), other.type_name());
     let sign = operator.symbol();
     let wrong =
         |place: Place, message: String| Diagnostic::error(Id::BadComparison, place, message);
@@ -154,7 +154,25 @@ fn mismatch(
     match operator {
         Operator::Equal | Operator::NotEqual => {
             let alike = a == b || a == "absent" || b == "absent";
-            (!alike).then(|| wrong(left.place.to(right.place), format!("{a} never equals {b}")))
+            let place = left.place.to(right.place);
+            (!alike).then(|| {
+                let problem = wrong(place, format!("{a} never equals {b}"));
+                match (&left.kind, &right.kind) {
+                    (_, Kind::Number(text)) if a == "text" => {
+                        problem.help(format!("write '{text}'"))
+                    }
+                    (Kind::Number(text), _) if b == "text" => {
+                        problem.help(format!("write '{text}'"))
+                    }
+                    (_, Kind::Text(text))
+                        if a == "number" && Decimal::parse(text).is_some()
+                            || a == "boolean" && matches!(text.as_str(), "true" | "false") =>
+                    {
+                        problem.help(format!("write {text} without quotes"))
+                    }
+                    _ => problem,
+                }
+            })
         }
         Operator::Less | Operator::AtMost | Operator::More | Operator::AtLeast => {
             let ordered = |t: &str| matches!(t, "number" | "text" | "absent");
@@ -192,10 +210,7 @@ fn reason(
     (right, b): (&Expression, &Value),
     truth: bool,
 ) -> String {
-    let is = match a {
-        Value::Absent => "absent".to_owned(),
-        other => quoted(other),
-    };
+    let is = quoted(a);
     // A value that is written as such needs no name, and is told from the other side.
     let constant = |expression: &Expression| matches!(expression.kind, Kind::Text(_));
     if constant(left)
@@ -225,7 +240,8 @@ fn quoted(value: &Value) -> String {
     match value {
         Value::Text(text) => format!("\"{text}\""),
         Value::List(items) => items.iter().map(quoted).collect::<Vec<_>>().join(", "),
-        Value::Number(_) | Value::Boolean(_) | Value::Absent => value.to_string(),
+        Value::Number(_) | Value::Boolean(_) => value.to_string(),
+        Value::Absent => "absent".to_owned(),
     }
 }
 

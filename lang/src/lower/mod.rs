@@ -5,6 +5,7 @@
 //! told once.
 
 mod conditions;
+mod functions;
 mod libraries;
 mod names;
 mod parameters;
@@ -15,11 +16,12 @@ mod settings;
 mod stage;
 mod stages;
 mod steps;
+mod types;
 mod values;
 mod words;
 
 use crate::diagnostic::{Diagnostic, Id, Severity, nearest};
-use crate::parse::{Parsed, Request, request};
+use crate::parse::{Lines, Parsed, Request, request};
 use crate::tree::{Body, Expression, Kind, Place, Shape, Statement};
 use names::Names;
 use otto_core::gate::Condition;
@@ -29,6 +31,9 @@ use otto_core::step::Library;
 use otto_core::value::Value;
 use runtime::Runtime;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Nobody reads more problems than these at once.
+const MAX_PROBLEMS: usize = 100;
 
 /// What the language needs to know of the repository, beyond the text.
 pub trait Repository {
@@ -118,6 +123,14 @@ fn walk(parsed: &Parsed, surroundings: &Surroundings<'_>) -> (Option<Plan>, Vec<
         plan = Some(lowering.plan).filter(|_| parsed.is_whole());
     }
     problems.sort_by_key(Diagnostic::place);
+    let more = problems.len().saturating_sub(MAX_PROBLEMS);
+    if more > 0 {
+        let dropped = problems.split_off(MAX_PROBLEMS);
+        let failed = dropped.iter().any(|problem| problem.severity == Severity::Error);
+        let severity = if failed { Severity::Error } else { Severity::Warning };
+        let message = format!("there are {more} problems more");
+        problems.push(Diagnostic { severity, ..Diagnostic::elsewhere(Id::TooMany, message) });
+    }
     (plan, problems)
 }
 
@@ -125,6 +138,7 @@ fn walk(parsed: &Parsed, surroundings: &Surroundings<'_>) -> (Option<Plan>, Vec<
 struct Lowering<'a> {
     surroundings: &'a Surroundings<'a>,
     text: &'a str,
+    lines: &'a Lines,
     problems: Vec<Diagnostic>,
     /// What was said already: `each` walks its body several times.
     said: BTreeSet<(Id, Option<Place>)>,
@@ -178,6 +192,7 @@ impl<'a> Lowering<'a> {
         Self {
             surroundings,
             text: &parsed.source.text,
+            lines: &parsed.lines,
             problems: Vec::new(),
             said: BTreeSet::new(),
             plan,

@@ -28,12 +28,11 @@ impl Names {
     /// Takes a name among siblings, or gives the one that has it.
     pub(super) fn take(&mut self, holder: StageId, name: &str, id: StageId) -> Result<(), StageId> {
         let siblings = self.siblings.entry(holder).or_default();
-        match siblings.get(name) {
-            Some(first) => Err(*first),
-            None => {
-                siblings.insert(name.to_owned(), id);
-                Ok(())
-            }
+        if let Some(first) = siblings.get(name) {
+            Err(*first)
+        } else {
+            siblings.insert(name.to_owned(), id);
+            Ok(())
         }
     }
 

@@ -1,6 +1,6 @@
 //! `parameters { … }`: what they declare, and the values that were given.
 
-use super::values::misfit;
+use super::types::misfit;
 use super::{Lowering, Scope, words};
 use crate::diagnostic::{Diagnostic, Id, nearest};
 use crate::tree::{Body, Expression, Kind, Place, Shape, Statement};
@@ -71,7 +71,7 @@ impl Lowering<'_> {
         let value_type = match written {
             Some(written) => self.type_of(written, values)?,
             None if values.is_some() => ValueType::Enumeration(self.allowed(values)?),
-            None => default.map_or(ValueType::Text, |default| inferred(default)),
+            None => default.map_or(ValueType::Text, inferred),
         };
         if value_type == ValueType::Enumeration(Vec::new()) {
             let message = format!("the parameter `{}` has no possible value", parameter.name.text);

@@ -58,11 +58,17 @@ impl Lowering<'_> {
             }
         }
         let of = |word: &str| bodies.get(word).cloned().unwrap_or_default();
-        of("environments").into_iter().for_each(|body| self.declare_environments(body));
+        for body in of("environments") {
+            self.declare_environments(body);
+        }
         let declared = [of("parameters"), of("vars")].concat();
-        declared.iter().for_each(|body| self.parameters(body));
+        for body in &declared {
+            self.parameters(body);
+        }
         self.given_parameters(&declared);
-        of("configure").into_iter().for_each(|body| self.configure(body));
+        for body in of("configure") {
+            self.configure(body);
+        }
         match pipelines.as_slice() {
             [] => {
                 let end = Place { start: whole.end, end: whole.end };

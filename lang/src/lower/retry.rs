@@ -117,15 +117,14 @@ impl Lowering<'_> {
                     }
                 }
             }
-            let value_type = match written {
-                Some(written) => self.type_of(written, values),
-                None => {
-                    let message = format!("the output `{}` has no type", output.name.text);
-                    let problem = Diagnostic::error(Id::Missing, output.name.place, message)
-                        .help("write `type = string`, `number` or `boolean`");
-                    self.tell(problem);
-                    None
-                }
+            let value_type = if let Some(written) = written {
+                self.type_of(written, values)
+            } else {
+                let message = format!("the output `{}` has no type", output.name.text);
+                let problem = Diagnostic::error(Id::Missing, output.name.place, message)
+                    .help("write `type = string`, `number` or `boolean`");
+                self.tell(problem);
+                None
             };
             if let Some(value_type) = value_type {
                 outputs.insert(output.name.text.clone(), value_type);

@@ -81,18 +81,16 @@ impl Lowering<'_> {
         from: &Statement,
         scope: &Scope,
     ) -> Option<otto_core::ids::StageId> {
-        match &from.shape {
-            Shape::Call { arguments, body: None } => match arguments.as_slice() {
-                [Argument::Positional(name)] => self.earlier_stage(name, scope, false),
-                _ => {
-                    self.wrong_shape(from, "from 'Build'");
-                    None
-                }
-            },
-            _ => {
+        if let Shape::Call { arguments, body: None } = &from.shape {
+            if let [Argument::Positional(name)] = arguments.as_slice() {
+                self.earlier_stage(name, scope, false)
+            } else {
                 self.wrong_shape(from, "from 'Build'");
                 None
             }
+        } else {
+            self.wrong_shape(from, "from 'Build'");
+            None
         }
     }
 
@@ -124,11 +122,7 @@ impl Lowering<'_> {
             "docker" if !matches!(part.shape, Shape::Word) => {
                 self.not_there_yet(part.place, "`docker { image = … }`, steps in a container");
             }
-            name => {
-                if let Some(version) = self.tool(part, scope) {
-                    runtime.tools.insert(name.to_owned(), version);
-                }
-            }
+            _ => self.tool(part, runtime, scope),
         }
     }
 
@@ -174,29 +168,36 @@ impl Lowering<'_> {
     }
 
     /// `ruby`, `ruby = '~> 3.3'` or `ruby { version = '~> 3.3' }`: any other word names a tool.
-    fn tool(&mut self, part: &Statement, scope: &Scope) -> Option<Option<VersionNeed>> {
-        match &part.shape {
-            Shape::Word => Some(None),
-            Shape::Property(value) => self.tool_property(part, value, scope).map(Some),
-            Shape::Block { head: None, body } => {
-                let mut version = None;
-                for inner in &body.statements {
-                    if inner.name.text == "version" {
-                        let value = self.property(inner, "'~> 3.3'")?;
-                        version = Some(self.version(value, scope)?);
-                    } else {
-                        self.unknown_word(inner, "a tool", &["version"]);
-                        return None;
-                    }
-                }
-                Some(version)
-            }
-            _ => {
+    fn tool(&mut self, part: &Statement, runtime: &mut Runtime, scope: &Scope) {
+        let version = match &part.shape {
+            Shape::Word => None,
+            Shape::Property(value) => self.tool_property(part, value, scope),
+            Shape::Block { head: None, body } => self.tool_version(body, scope),
+            Shape::Arrow(_)
+            | Shape::Call { .. }
+            | Shape::Block { .. }
+            | Shape::Head(_)
+            | Shape::Uses(_)
+            | Shape::Conditions(_) => {
                 let write = format!("{} {{ version = '~> 1.2' }}", part.name.text);
-                self.wrong_shape(part, &write);
-                None
+                return self.wrong_shape(part, &write);
+            }
+        };
+        runtime.tools.insert(part.name.text.clone(), version);
+    }
+
+    fn tool_version(&mut self, body: &Body, scope: &Scope) -> Option<VersionNeed> {
+        let mut met = BTreeMap::new();
+        let mut version = None;
+        for inner in &body.statements {
+            if inner.name.text != "version" {
+                self.unknown_word(inner, "a tool", &["version"]);
+            } else if self.once(&mut met, inner) {
+                let value = self.property(inner, "'~> 3.3'");
+                version = value.and_then(|value| self.version(value, scope));
             }
         }
+        version
     }
 
     /// A property that is no known word is a tool's version, or a word with a slip.

@@ -4,7 +4,7 @@ use super::stages::{Kind as Group, is_stage};
 use super::{Lowering, Scope, words};
 use crate::diagnostic::{Diagnostic, Id};
 use crate::tree::{Condition as Item, Expression, Kind, Place, Shape, Statement};
-use otto_core::gate::{Condition, Gates};
+use otto_core::gate::{Condition, Decided, Gates};
 use otto_core::ids::StageId;
 use otto_core::plan::{DEFAULT_QUEUE, Stage, Work};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +45,8 @@ struct Parts<'s> {
     says: BTreeMap<&'s str, &'s Statement>,
     steps: Option<&'s Statement>,
     stages: Vec<&'s Statement>,
+    /// It says something that nobody understands.
+    unknown: bool,
 }
 
 impl Lowering<'_> {
@@ -80,7 +82,7 @@ impl Lowering<'_> {
             self.at(id).work = Work::Sequence(Vec::new());
             let children = self.stages(&parts.stages, id, &scope);
             self.at(id).work = Work::Sequence(children);
-        } else if !parts.says.contains_key("gates") {
+        } else if !parts.says.contains_key("gates") && !parts.unknown {
             let what = if generated {
                 "this stage".to_owned()
             } else {
@@ -112,6 +114,7 @@ impl Lowering<'_> {
                 parts.stages.push(statement);
             } else if !words::STAGE.contains(&word) {
                 self.unknown_word(statement, "a stage", words::STAGE);
+                parts.unknown = true;
             } else if self.once(&mut met, statement) {
                 if word == "steps" {
                     parts.steps = Some(statement);
@@ -264,15 +267,13 @@ impl Lowering<'_> {
                 _ => self.wrong_shape(when, "when (branch == 'main')"),
             }
         }
-        let mut taken = None;
-        if let Some(gates) = parts.says.get("gates").copied() {
-            taken = self.gates(gates, scope, &mut conditions);
-        }
         let own = match conditions.as_slice() {
             [] => None,
             conditions => self.condition(conditions, scope),
         };
-        super::conditions::both(own, taken)
+        let gates = parts.says.get("gates").copied();
+        let gates = gates.and_then(|gates| self.gates(gates, scope));
+        super::conditions::both(own, gates)
     }
 
     fn no_condition(&mut self, gate: &Statement) {
@@ -282,21 +283,17 @@ impl Lowering<'_> {
         self.tell(problem);
     }
 
-    /// `gates { … }`: the bare conditions at the entrance, and, with `from`, another stage's.
-    fn gates<'s>(
-        &mut self,
-        gates: &'s Statement,
-        scope: &Scope,
-        conditions: &mut Vec<&'s Expression>,
-    ) -> Option<Condition> {
+    /// `gates { … }`: another stage's conditions, with `from`, and then the bare ones at the entrance.
+    fn gates(&mut self, gates: &Statement, scope: &Scope) -> Option<Condition> {
         let body = self.block(gates, "enter { branch == 'main' }")?;
-        let mut met = BTreeMap::new();
-        let mut taken = None;
         if body.statements.is_empty() {
             let problem = Diagnostic::error(Id::Nothing, gates.name.place, "`gates` holds nothing")
                 .help("write `enter { branch == 'main' }` in it");
             self.tell(problem);
         }
+        let mut met = BTreeMap::new();
+        let mut conditions: Vec<&Expression> = Vec::new();
+        let mut taken = None;
         for statement in &body.statements {
             if !self.once(&mut met, statement) {
                 continue;
@@ -310,33 +307,52 @@ impl Lowering<'_> {
                         }
                     }
                 }
-                ("exit", Shape::Conditions(items)) => {
-                    for item in items {
-                        match item {
-                            Item::Holds(condition) => self.not_there_yet(
-                                condition.place,
-                                "a bare condition at a stage's exit",
-                            ),
-                            Item::Gate(gate) => self.waits(gate),
-                        }
-                    }
-                }
-                ("from", _) => {
-                    if let Some(stage) = self.from(statement, scope) {
-                        taken = self.entrances.get(&stage).cloned();
-                    }
-                }
+                ("exit", Shape::Conditions(items)) => self.exit(items),
+                ("from", _) => taken = self.gates_from(statement, scope),
                 ("enter" | "exit", _) => self.wrong_shape(statement, "enter { branch == 'main' }"),
                 _ => self.unknown_word(statement, "gates", words::GATES),
             }
         }
-        if !conditions.is_empty() {
-            // Kept for stages that take their gates from this one.
-            let entrance = self.condition(conditions, scope);
-            let entrance = super::conditions::both(taken.clone(), entrance);
-            self.entrances.extend(entrance.map(|entrance| (scope.stage, entrance)));
+        let own = match conditions.as_slice() {
+            [] => None,
+            conditions => self.condition(conditions, scope),
+        };
+        let all = super::conditions::both(taken, own);
+        self.entrances.extend(all.clone().map(|all| (scope.stage, all)));
+        all
+    }
+
+    fn exit(&mut self, items: &[Item]) {
+        for item in items {
+            match item {
+                Item::Holds(condition) => {
+                    self.not_there_yet(condition.place, "a bare condition at a stage's exit");
+                }
+                Item::Gate(gate) => self.waits(gate),
+            }
         }
-        taken
+    }
+
+    /// The conditions of another stage's entrance, which must be decided here too when they are.
+    fn gates_from(&mut self, from: &Statement, scope: &Scope) -> Option<Condition> {
+        let stage = self.from(from, scope)?;
+        let taken = self.entrances.get(&stage).cloned()?;
+        if let Decided::Run(expression) = &taken.decided {
+            let stages = &self.plan.stages;
+            let open = expression
+                .stages()
+                .into_iter()
+                .find(|named| !super::names::ended_before(stages, *named, scope.stage));
+            if let Some(open) = open {
+                let path = &stages[open.index()].path;
+                let message = format!(
+                    "these gates ask for what '{path}' captured, and it has not surely ended here"
+                );
+                self.error(Id::NotEarlier, from.place, message);
+                return None;
+            }
+        }
+        Some(taken)
     }
 
     fn waits(&mut self, gate: &Statement) {

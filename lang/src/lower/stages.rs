@@ -1,5 +1,6 @@
 //! Stages among each other: sequences, `parallel`, `fanout`, `choose`, and `each`.
 
+use super::values::Known;
 use super::{Lowering, Scope, words};
 use crate::diagnostic::{Diagnostic, Id};
 use crate::tree::{Body, Expression, Kind as Form, Place, Shape, Statement};
@@ -64,10 +65,10 @@ impl Lowering<'_> {
                 "stage" => children.extend(self.stage(statement, holder, scope)),
                 "steps" => children.extend(self.bare_steps(statement, holder, scope)),
                 "parallel" => {
-                    children.extend(self.side_by_side(Kind::Parallel, statement, holder, scope))
+                    children.extend(self.side_by_side(Kind::Parallel, statement, holder, scope));
                 }
                 "fanout" => {
-                    children.extend(self.side_by_side(Kind::Fanout, statement, holder, scope))
+                    children.extend(self.side_by_side(Kind::Fanout, statement, holder, scope));
                 }
                 "choose" => children.extend(self.choose(statement, holder, scope)),
                 "each" => children.extend(self.each(statement, holder, scope)),
@@ -140,7 +141,7 @@ impl Lowering<'_> {
                     arms.extend(self.arm(Kind::When, arm, head, body, &scope));
                 }
                 ("when", _) => {
-                    self.wrong_shape(arm, "when (branch == 'main') { stage('X') { … } }")
+                    self.wrong_shape(arm, "when (branch == 'main') { stage('X') { … } }");
                 }
                 ("otherwise", Shape::Block { head: None, body }) => {
                     last = Some(arm.name.place);
@@ -175,7 +176,7 @@ impl Lowering<'_> {
             let condition = self.condition(&conditions, &scope);
             self.at(id).when = condition;
         }
-        let inner = self.only_stages(body, &format!("an arm of `choose`"));
+        let inner = self.only_stages(body, "an arm of `choose`");
         self.empty_group(statement, &inner);
         let children = self.stages(&inner, id, &scope);
         self.at(id).work = Work::Sequence(children);
@@ -242,12 +243,13 @@ impl Lowering<'_> {
         let mut all = Vec::new();
         for value in values {
             match self.known(value, scope)? {
-                super::values::Known::Plan(Value::List(items)) => all.extend(items),
-                super::values::Known::Plan(Value::Absent) | super::values::Known::Run(..) => {
-                    self.error(Id::BadEach, value.place, "the plan must know what `each` is for");
-                    return None;
-                }
-                super::values::Known::Plan(single) => all.push(single),
+                Known::Plan(Value::List(items)) => all.extend(items),
+                Known::Plan(single) => all.push(single),
+                Known::Run(..) => all.push(Value::Absent),
+            }
+            if all.contains(&Value::Absent) {
+                self.error(Id::BadEach, value.place, "the plan must know what `each` is for");
+                return None;
             }
         }
         if all.is_empty() || all.len() > MAX_VALUES {

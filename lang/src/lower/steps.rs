@@ -1,9 +1,8 @@
 //! Step calls: every argument checked against the step's signature, folders flattened.
 
-use super::values::{leaves, value_in_script};
+use super::types::{leaves, value_in_script};
 use super::{Lowering, Scope};
 use crate::diagnostic::{Diagnostic, Id, nearest};
-use crate::parse::line_start;
 use crate::tree::{Argument, Body, Expression, Kind, Name, Place, Shape, Statement};
 use otto_core::plan::StepCall;
 use otto_core::step::{Entrypoint, Parameter, Signature};
@@ -77,10 +76,10 @@ impl Lowering<'_> {
         if first.shape != Shape::Word || !self.is_step(&first.name.text) {
             return 0;
         }
-        let line = line_start(self.text, first.place.start);
+        let line = self.lines.number(first.place.start);
         let words = rest
             .iter()
-            .take_while(|next| line_start(self.text, next.place.start) == line)
+            .take_while(|next| self.lines.number(next.place.start) == line)
             .take_while(|next| next.shape == Shape::Word || !self.is_step(&next.name.text))
             .count();
         let Some(last) = words.checked_sub(1).and_then(|last| rest.get(last)) else { return 0 };
@@ -88,9 +87,13 @@ impl Lowering<'_> {
         let written = self.text.get(place.start..place.end).unwrap_or_default();
         let step = &first.name.text;
         let message = format!("what `{step}` gets must stand in quotes");
-        let problem = Diagnostic::error(Id::UnquotedArgument, place, message)
-            .help(format!("write `{step} '{}'`", written.replace('\'', "''")));
-        self.tell(problem);
+        let help = match written {
+            "branch" | "tag" | "commit" => {
+                format!("write `{step} \"${{{written}}}\"` for the value")
+            }
+            _ => format!("write `{step} '{}'`", written.replace('\'', "''")),
+        };
+        self.tell(Diagnostic::error(Id::UnquotedArgument, place, message).help(help));
         words
     }
 

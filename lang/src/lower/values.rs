@@ -1,10 +1,9 @@
 //! Expressions: what the plan knows becomes a value, what only the run knows stays an expression.
 
-use super::names::ended_before;
+use super::types::{misfit, value_in_script};
 use super::{Lowering, Scope};
 use crate::diagnostic::{Diagnostic, Id, nearest};
 use crate::tree::{Expression, Kind, Piece, Place};
-use otto_core::capability::parse_size;
 use otto_core::gate;
 use otto_core::time::Span;
 use otto_core::value::{Decimal, Value, ValueType};
@@ -22,7 +21,8 @@ pub(super) enum Known {
 }
 
 impl Known {
-    fn type_name(&self) -> String {
+    /// The type's name, for messages.
+    pub(super) fn type_name(&self) -> String {
         match self {
             Self::Plan(value) => value.type_name().to_owned(),
             Self::Run(_, value_type) => plain_type(value_type).to_owned(),
@@ -208,7 +208,13 @@ impl Lowering<'_> {
         Some(values)
     }
 
-    fn template(&mut self, pieces: &[Piece], place: Place, scope: &Scope) -> Option<String> {
+    /// A text with the values of the plan put into it.
+    pub(super) fn template(
+        &mut self,
+        pieces: &[Piece],
+        place: Place,
+        scope: &Scope,
+    ) -> Option<String> {
         let mut text = String::new();
         let mut complete = true;
         for piece in pieces {
@@ -324,285 +330,5 @@ impl Lowering<'_> {
             )),
         });
         None
-    }
-
-    fn function(
-        &mut self,
-        name: &str,
-        arguments: &[Expression],
-        fields: &[String],
-        place: Place,
-        scope: &Scope,
-    ) -> Option<Known> {
-        match (name, fields) {
-            ("output", [field]) => return self.output(arguments, field, place, scope),
-            ("answer", [_]) => {
-                self.not_there_yet(place, "`answer(…)`, what somebody answered at a gate");
-                return None;
-            }
-            ("output" | "answer", _) => {
-                let message = format!("`{name}(…)` stands with one field: {name}('Name').field");
-                self.error(Id::UnknownFunction, place, message);
-                return None;
-            }
-            (_, [field, ..]) => {
-                let message = format!("what `{name}(…)` gives has no field `{field}`");
-                self.error(Id::UnknownFunction, place, message);
-                return None;
-            }
-            (_, []) => {}
-        }
-        let value = match name {
-            "concat" => self.concat(arguments, place, scope),
-            "files" => self.files(arguments, place, scope),
-            "changed" => self.changed(arguments, place, scope),
-            _ => self.unknown_function(name, place),
-        };
-        value.map(Known::Plan)
-    }
-
-    fn unknown_function(&mut self, name: &str, place: Place) -> Option<Value> {
-        const FUNCTIONS: [&str; 5] = ["files", "changed", "concat", "output", "answer"];
-        const WAITS: [&str; 6] = ["approval", "callback", "poll", "input", "webhook", "confirm"];
-        let message = format!("there is no function `{name}`");
-        let problem = Diagnostic::error(Id::UnknownFunction, place, message);
-        let help = match nearest(name, FUNCTIONS) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if WAITS.contains(&name) => format!("a wait has no parentheses: {name} '…'"),
-            None => format!("functions are: {}", FUNCTIONS.join(", ")),
-        };
-        self.tell(problem.help(help));
-        None
-    }
-
-    fn concat(&mut self, parts: &[Expression], place: Place, scope: &Scope) -> Option<Value> {
-        let pieces: Vec<Piece> = parts.iter().cloned().map(Piece::Value).collect();
-        self.template(&pieces, place, scope).map(Value::Text)
-    }
-
-    fn patterns(
-        &mut self,
-        arguments: &[Expression],
-        place: Place,
-        scope: &Scope,
-    ) -> Option<Vec<String>> {
-        if arguments.is_empty() {
-            self.error(Id::UnknownFunction, place, "a path or a pattern is missing");
-            return None;
-        }
-        let mut patterns = Vec::new();
-        for argument in arguments {
-            for pattern in self.texts(argument, scope)? {
-                patterns.push(pattern);
-            }
-        }
-        Some(patterns)
-    }
-
-    fn files(&mut self, arguments: &[Expression], place: Place, scope: &Scope) -> Option<Value> {
-        let patterns = self.patterns(arguments, place, scope)?;
-        match self.surroundings.repository.files(&patterns) {
-            Ok(digest) => Some(Value::Text(digest)),
-            Err(cause) => {
-                self.error(Id::BadText, place, format!("failed to read these files: {cause}"));
-                None
-            }
-        }
-    }
-
-    fn changed(&mut self, arguments: &[Expression], place: Place, scope: &Scope) -> Option<Value> {
-        let patterns = self.patterns(arguments, place, scope)?;
-        let Some(paths) = self.surroundings.repository.changed() else {
-            let problem = Diagnostic::warning(
-                Id::UnknownChanges,
-                place,
-                "nobody can tell what changed here, so everything counts as changed",
-            );
-            self.tell(problem);
-            return Some(Value::Boolean(true));
-        };
-        let hit = paths.iter().any(|path| patterns.iter().any(|glob| gate::matches(glob, path)));
-        Some(Value::Boolean(hit))
-    }
-
-    /// What an earlier stage captured.
-    fn output(
-        &mut self,
-        arguments: &[Expression],
-        field: &str,
-        place: Place,
-        scope: &Scope,
-    ) -> Option<Known> {
-        let [name] = arguments else {
-            self.error(Id::UnknownFunction, place, "`output(…)` takes the name of one stage");
-            return None;
-        };
-        let stage = self.earlier_stage(name, scope, true)?;
-        let outputs = &self.plan.stages[stage.index()].outputs;
-        if let Some(value_type) = outputs.get(field) {
-            let expression = gate::Expression::Output { stage, field: field.to_owned() };
-            return Some(Known::Run(expression, value_type.clone()));
-        }
-        let path = self.plan.stages[stage.index()].path.clone();
-        let message = format!("the stage '{path}' declares no output `{field}`");
-        let problem = Diagnostic::error(Id::UnknownOutput, place, message);
-        let near = nearest(field, outputs.keys().map(String::as_str)).map(str::to_owned);
-        self.tell(match near {
-            Some(near) => problem.help(format!("did you mean `{near}`?")),
-            None => {
-                problem.help(format!("write `outputs {{ {field} {{ type = string }} }}` there"))
-            }
-        });
-        None
-    }
-
-    /// The stage that a name means, which must be earlier: written before, and, where what it
-    /// captured matters, surely ended.
-    pub(super) fn earlier_stage(
-        &mut self,
-        name: &Expression,
-        scope: &Scope,
-        ended: bool,
-    ) -> Option<otto_core::ids::StageId> {
-        let written = self.name_of(name, scope)?;
-        let found = self.names.find(&self.plan.stages, scope.stage, &written);
-        let ends = |found: &otto_core::ids::StageId| {
-            !ended || ended_before(&self.plan.stages, *found, scope.stage)
-        };
-        if let Some(found) = found.filter(ends) {
-            return Some(found);
-        }
-        if found.is_some() || self.written.contains(&written) {
-            let message =
-                format!("the stage '{written}' has not surely ended when this is decided");
-            let later = format!("the stage '{written}' is not earlier than this");
-            let message = if found.is_some() { message } else { later };
-            let problem = Diagnostic::error(Id::NotEarlier, name.place, message);
-            self.tell(match found {
-                Some(_) => {
-                    problem.help(format!("write `needs = ['{written}']`, or move it behind"))
-                }
-                None => problem.help("only stages that are written before can be named"),
-            });
-            return None;
-        }
-        let message = format!("there is no stage '{written}'");
-        let problem = Diagnostic::error(Id::UnknownStage, name.place, message);
-        let near = nearest(&written, self.written.iter().map(String::as_str)).map(str::to_owned);
-        self.tell(match near {
-            Some(near) => problem.help(format!("did you mean '{near}'?")),
-            None => problem,
-        });
-        None
-    }
-}
-
-pub(super) fn value_in_script(place: Place) -> Diagnostic {
-    Diagnostic::error(Id::ValueInScript, place, "values never enter the text of a script")
-        .help("write the script in '…', and give the value by a setting: settings { NAME = … }")
-}
-
-/// Why a value does not fit a type: the rule, the message, and help.
-pub(super) fn misfit(
-    value: &Value,
-    expected: &ValueType,
-    environments: &[String],
-) -> Option<(Id, String, Option<String>)> {
-    let wrong = |help: Option<String>| {
-        let message = format!("{expected} is expected here, and this is {}", shown(value));
-        Some((Id::WrongType, message, help))
-    };
-    match (expected, value) {
-        (ValueType::List(item), Value::List(values)) => {
-            values.iter().find_map(|value| misfit(value, item, environments))
-        }
-        (ValueType::Text | ValueType::Script, Value::Text(_))
-        | (ValueType::Number, Value::Number(_))
-        | (ValueType::Boolean, Value::Boolean(_)) => None,
-        (ValueType::Number, Value::Text(text)) if Decimal::parse(text).is_some() => {
-            wrong(Some(format!("write {text} without quotes")))
-        }
-        (ValueType::Boolean, Value::Text(text)) if text == "true" || text == "false" => {
-            wrong(Some(format!("write {text} without quotes")))
-        }
-        (ValueType::Text, Value::Number(_) | Value::Boolean(_)) => {
-            wrong(Some(format!("write '{value}'")))
-        }
-        (ValueType::Enumeration(words), Value::Text(text)) => {
-            not_one_of(text, words, "one of these words")
-        }
-        (ValueType::Environment(names), Value::Text(text)) => {
-            let known = if names.is_empty() { environments } else { names };
-            not_one_of(text, known, "an environment")
-        }
-        (ValueType::Duration, Value::Text(text)) => {
-            Span::parse(text).err().map(|message| (Id::BadText, message, None))
-        }
-        (ValueType::Size, Value::Text(text)) => {
-            parse_size(text).err().map(|message| (Id::BadText, message, None))
-        }
-        (ValueType::Path, Value::Text(text)) if leaves(text) => {
-            let message = format!("the path '{text}' leaves the workspace");
-            Some((Id::OutsideWorkspace, message, Some("paths start in the workspace".to_owned())))
-        }
-        (ValueType::Path, Value::Text(_)) => None,
-        (ValueType::Duration, _) => wrong(Some("write one such as '90s' or '20m'".to_owned())),
-        (ValueType::Size, _) => wrong(Some("write one such as '512M' or '2G'".to_owned())),
-        (
-            ValueType::Text
-            | ValueType::Script
-            | ValueType::Number
-            | ValueType::Boolean
-            | ValueType::Enumeration(_)
-            | ValueType::Environment(_)
-            | ValueType::Path
-            | ValueType::List(_),
-            _,
-        ) => wrong(None),
-    }
-}
-
-fn not_one_of(text: &str, known: &[String], what: &str) -> Option<(Id, String, Option<String>)> {
-    if known.iter().any(|word| word == text) {
-        return None;
-    }
-    let help = match nearest(text, known.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => "none is declared: write `environments { … }`".to_owned(),
-        None => format!("possible are: {}", known.join(", ")),
-    };
-    Some((Id::NotOneOf, format!("`{text}` is not {what}"), Some(help)))
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Text(text) => format!("the text '{text}'"),
-        Value::Number(number) => format!("the number {number}"),
-        Value::Boolean(truth) => format!("{truth}"),
-        Value::List(_) => "a list".to_owned(),
-        Value::Absent => "absent".to_owned(),
-    }
-}
-
-/// Whether a path leaves the folder that it starts in.
-pub(super) fn leaves(path: &str) -> bool {
-    let mut depth = 0_i64;
-    for part in path.split('/') {
-        depth += match part {
-            "" | "." => 0,
-            ".." => -1,
-            _ => 1,
-        };
-        if depth < 0 {
-            return true;
-        }
-    }
-    path.starts_with(['/', '~']) || path.contains('\0')
-}
-
-impl Known {
-    /// The type's name, for messages.
-    pub(super) fn said_type(&self) -> String {
-        self.type_name()
     }
 }

@@ -59,10 +59,10 @@ impl Asked {
 
 impl Repository for Asked {
     fn files(&self, patterns: &[String]) -> Result<String, String> {
-        match patterns.iter().any(|pattern| pattern.contains("unreadable")) {
-            true => Err("unreadable.txt: permission denied".to_owned()),
-            false => Ok(format!("digest-of-{}", patterns.join("-"))),
+        if patterns.iter().any(|pattern| pattern.contains("unreadable")) {
+            return Err("unreadable.txt: permission denied".to_owned());
         }
+        Ok(format!("digest-of-{}", patterns.join("-")))
     }
 
     fn changed(&self) -> Option<Vec<String>> {
