@@ -16,7 +16,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 /// What the actor sees to.
 #[derive(Clone, Debug)]
-pub(crate) enum Task {
+pub(crate) enum Concern {
     /// Keep the offer with the matchmaker until it is awarded.
     Offer { offer: OfferId, since: Timestamp, need: Need },
     /// See to it that the agent has this order, and that a lost lease is given up.
@@ -26,7 +26,7 @@ pub(crate) enum Task {
 /// What the actor starts with.
 #[derive(Debug)]
 pub(crate) struct Arguments {
-    pub(crate) task: Task,
+    pub(crate) concern: Concern,
     pub(crate) pipeline: ActorRef<pipeline::Message>,
     pub(crate) outside: Outside,
 }
@@ -77,34 +77,37 @@ impl Actor for Stage {
         state: &mut Arguments,
     ) -> Result<(), ActorProcessingErr> {
         state.outside.sabotage.strike("stage", message.name());
-        match (message, &state.task) {
-            (Message::Enter, task) => state.outside.matchmaker.tell(enter(task, myself)),
-            (Message::Awarded(agent), Task::Offer { offer, .. }) => state.wish(Wish::Award {
+        match (message, &state.concern) {
+            (Message::Enter, concern) => state.outside.matchmaker.tell(enter(concern, myself)),
+            (Message::Awarded(agent), Concern::Offer { offer, .. }) => state.wish(Wish::Award {
                 stage: offer.stage,
                 attempt: offer.attempt,
                 agent,
                 incarnation: state.outside.settings.incarnation,
             }),
-            (Message::Lost(cause), Task::Lease { lease, .. }) => state.wish(Wish::Lose {
+            (Message::Lost(cause), Concern::Lease { lease, .. }) => state.wish(Wish::Lose {
                 stage: lease.id.stage,
                 attempt: lease.id.attempt,
                 epoch: lease.id.epoch,
                 cause,
             }),
             // Word that concerns the duty before this one: the run knows better by now.
-            (Message::Awarded(_), Task::Lease { .. }) | (Message::Lost(_), Task::Offer { .. }) => {}
+            (Message::Awarded(_), Concern::Lease { .. })
+            | (Message::Lost(_), Concern::Offer { .. }) => {}
         }
         Ok(())
     }
 }
 
 /// What the matchmaker is told of a duty.
-fn enter(task: &Task, myself: ActorRef<Message>) -> matchmaker::Message {
-    match task.clone() {
-        Task::Offer { offer, since, need } => {
+fn enter(concern: &Concern, myself: ActorRef<Message>) -> matchmaker::Message {
+    match concern.clone() {
+        Concern::Offer { offer, since, need } => {
             matchmaker::Message::Offer { offer, since, need, seller: myself }
         }
-        Task::Lease { lease, order } => matchmaker::Message::Lease { lease, order, keeper: myself },
+        Concern::Lease { lease, order } => {
+            matchmaker::Message::Lease { lease, order, keeper: myself }
+        }
     }
 }
 

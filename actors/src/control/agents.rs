@@ -84,14 +84,15 @@ impl Control for ControlSide {
     ) -> Result<u64, LinkError> {
         self.must_hold(agent, lease).await?;
         let log = LogId::from(lease);
-        let length = self.parts.logs.append(log, offset, &bytes).await.map_err(unkept)?;
+        let length =
+            self.parts.logs.append(log, offset, &bytes).await.map_err(|error| unkept(&error))?;
         self.parts.outside.printed.ring(log);
         Ok(length)
     }
 
     async fn seal(&self, agent: AgentRef, lease: LeaseId, length: u64) -> Result<bool, LinkError> {
         self.must_hold(agent, lease).await?;
-        self.parts.logs.seal(LogId::from(lease), length).await.map_err(unkept)
+        self.parts.logs.seal(LogId::from(lease), length).await.map_err(|error| unkept(&error))
     }
 
     async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError> {
@@ -199,7 +200,7 @@ fn denied(denial: &Denial) -> LinkError {
     LinkError::Unreachable(denial.to_string())
 }
 
-fn unkept(error: LogError) -> LinkError {
+fn unkept(error: &LogError) -> LinkError {
     LinkError::Unreachable(error.to_string())
 }
 

@@ -184,7 +184,12 @@ impl ControlSide {
     ) -> Result<LogPiece, Denial> {
         let bell = self.parts.outside.printed.of(log);
         let look = || async {
-            let bytes = self.parts.logs.read(log, offset, limit).await.map_err(unreadable)?;
+            let bytes = self
+                .parts
+                .logs
+                .read(log, offset, limit)
+                .await
+                .map_err(|error| unreadable(&error))?;
             let end = if bytes.is_empty() { self.log_end(log, offset).await? } else { None };
             Ok(LogPiece { offset, bytes, end })
         };
@@ -203,7 +208,7 @@ impl ControlSide {
             return Ok(over.then_some(LogEnd::Whole));
         };
         // What the agent delivered after this was first read is read before its end is told.
-        let length = self.parts.logs.length(log).await.map_err(unreadable)?;
+        let length = self.parts.logs.length(log).await.map_err(|error| unreadable(&error))?;
         Ok(attempt.ended.as_ref().filter(|_| length <= shown).map(|end| match end.log_bytes {
             None => LogEnd::Torn,
             // The agent had given it up, and says nothing of what it had printed.
@@ -239,6 +244,6 @@ impl ControlSide {
     }
 }
 
-fn unreadable(error: LogError) -> Denial {
+fn unreadable(error: &LogError) -> Denial {
     Denial::Unfit(error.to_string())
 }

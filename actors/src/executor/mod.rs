@@ -216,7 +216,7 @@ impl State {
         }
         self.ship(myself);
         match opened {
-            Ok(Ok(_)) => self.go_on(None, myself).await,
+            Ok(Ok(_)) => self.go_on(None, myself),
             Ok(Err(error)) => {
                 self.note(&format!("failed to {error}")).await;
                 self.tally.unfit(&error);
@@ -230,7 +230,7 @@ impl State {
     }
 
     /// Starts the step that comes after the last one, or ends the attempt.
-    async fn go_on(&mut self, last: Option<StepPlace>, myself: &ActorRef<Message>) {
+    fn go_on(&mut self, last: Option<StepPlace>, myself: &ActorRef<Message>) {
         self.step_timers.clear();
         let assignment = Arc::clone(&self.arguments.assignment);
         let Some(place) = self.tally.next(&assignment, last) else {
@@ -271,14 +271,14 @@ impl State {
                 for line in counted.notes {
                     self.note(&line).await;
                 }
-                self.go_on(Some(place), myself).await;
+                self.go_on(Some(place), myself);
             }
             Ok(Err(error)) => {
                 self.note(&format!("failed to {error}")).await;
                 let outcome = self.tally.unfit(&error);
                 self.fact(place, StepChange::Ended { outcome, detail: error.to_string() });
                 match error {
-                    StageError::Unfit(_) => self.go_on(Some(place), myself).await,
+                    StageError::Unfit(_) => self.go_on(Some(place), myself),
                     StageError::Machine(_) => self.close(myself),
                 }
             }

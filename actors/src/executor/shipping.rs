@@ -24,7 +24,7 @@ pub(crate) struct Stale(String);
 
 /// Ships a log; answers its length when the control side has sealed it.
 pub(super) async fn ship(outside: Outside, lease: LeaseId) -> Result<u64, Stale> {
-    Shipping { outside, lease, sent: 0, failures: 0 }.to_the_end().await
+    Shipping { outside, lease, sent: 0, failures: 0 }.ship().await
 }
 
 struct Shipping {
@@ -37,7 +37,7 @@ struct Shipping {
 }
 
 impl Shipping {
-    async fn to_the_end(mut self) -> Result<u64, Stale> {
+    async fn ship(mut self) -> Result<u64, Stale> {
         loop {
             let (length, closed) = match self.grown().await {
                 Ok(grown) => grown,
@@ -67,12 +67,9 @@ impl Shipping {
     /// was started anew and had not kept all.
     async fn send(&mut self) -> Result<(), Stale> {
         let read = self.outside.ports.spool.read(self.lease, self.sent, CHUNK_BYTES).await;
-        let bytes = match read {
-            Ok(bytes) => bytes,
-            Err(_) => {
-                self.again().await;
-                return Ok(());
-            }
+        let Ok(bytes) = read else {
+            self.again().await;
+            return Ok(());
         };
         let control = &self.outside.ports.control;
         let call = control.log(self.outside.settings.agent, self.lease, self.sent, bytes);

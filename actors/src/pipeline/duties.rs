@@ -9,11 +9,12 @@ use crate::matchmaker::{self, market::OfferId};
 use crate::ports::chance::Chance;
 use crate::ports::control::Order;
 use crate::ports::logs::LogId;
-use crate::stage::{self, Stage, Task};
+use crate::stage::{self, Stage};
 use otto_core::ids::{AgentRef, RunId, StageId};
 use otto_core::lease::{Lease, LeaseId};
 use otto_core::run::Run;
 use otto_core::run::duty::{Duty, EndReason, OwedChange};
+use otto_core::time::Timestamp;
 use ractor::{Actor, ActorCell, ActorId, ActorRef, SpawnErr};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -171,14 +172,13 @@ impl Duties {
     ) -> Result<(), SpawnErr> {
         let outside = arguments.outside.clone();
         let pipeline = myself.clone();
-        let kind = match task_of(run, &duty, arguments) {
-            Some(task) => {
-                let arguments = stage::Arguments { task, pipeline, outside };
+        let kind = match concern_of(run, &duty, arguments) {
+            Concern::Stage(concern) => {
+                let arguments = stage::Arguments { concern, pipeline, outside };
                 let spawned = Stage::spawn_linked(None, Stage, arguments, myself.get_cell());
                 Kind::Stage(spawned.await?.0)
             }
-            None => {
-                let at = run.owed().alarm().unwrap_or_default();
+            Concern::Alarm(at) => {
                 let arguments = alarm::Arguments { at, pipeline, outside };
                 let spawned = Alarm::spawn_linked(None, Alarm, arguments, myself.get_cell());
                 Kind::Alarm(spawned.await?.0)
@@ -218,25 +218,33 @@ fn is_open(run: &Run, lease: Lease) -> bool {
         || owed.contains(&end(EndReason::TimedOut))
 }
 
-/// What the actor of a duty sees to; `None` for an alarm.
-fn task_of(run: &Run, duty: &Duty, arguments: &Arguments) -> Option<Task> {
-    let settings = &arguments.outside.settings;
-    match duty {
-        Duty::Offer { stage, attempt, since } => Some(Task::Offer {
-            offer: OfferId { run: run.id(), stage: *stage, attempt: *attempt },
-            since: *since,
-            need: run.plan().stage(*stage).runtime.clone(),
+/// What the actor of a duty sees to.
+enum Concern {
+    Stage(stage::Concern),
+    Alarm(Timestamp),
+}
+
+fn concern_of(run: &Run, duty: &Duty, arguments: &Arguments) -> Concern {
+    let id = |stage, attempt, epoch| LeaseId { run: run.id(), stage, attempt, epoch };
+    match *duty {
+        Duty::Offer { stage, attempt, since } => Concern::Stage(stage::Concern::Offer {
+            offer: OfferId { run: run.id(), stage, attempt },
+            since,
+            need: run.plan().stage(stage).runtime.clone(),
         }),
-        Duty::Attend { .. } => lease_of(run.id(), duty).map(|lease| {
+        Duty::Attend { stage, attempt, epoch, agent } => {
+            let lease = Lease { id: id(stage, attempt, epoch), agent };
             let now = arguments.outside.clock.now();
-            let assignment = assignment::of(run, lease, settings.lease, now);
-            Task::Lease { lease, order: Order::Start(Box::new(assignment)) }
-        }),
-        Duty::End { reason, .. } => lease_of(run.id(), duty).map(|lease| Task::Lease {
-            lease,
-            order: Order::End { lease: lease.id, reason: *reason },
-        }),
-        Duty::Alarm { .. } => None,
+            let assignment = assignment::of(run, lease, arguments.outside.settings.lease, now);
+            let order = Order::Start(Box::new(assignment));
+            Concern::Stage(stage::Concern::Lease { lease, order })
+        }
+        Duty::End { stage, attempt, epoch, agent, reason } => {
+            let lease = Lease { id: id(stage, attempt, epoch), agent };
+            let order = Order::End { lease: lease.id, reason };
+            Concern::Stage(stage::Concern::Lease { lease, order })
+        }
+        Duty::Alarm { at } => Concern::Alarm(at),
     }
 }
 

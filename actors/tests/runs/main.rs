@@ -1,8 +1,14 @@
 //! Whole runs through the actors of both sides, over ports in memory and in paused time.
 
+#[cfg(test)]
 mod house;
+#[cfg(test)]
 mod memory;
+#[cfg(test)]
 mod plans;
+#[cfg(test)]
 mod sabotage;
+#[cfg(test)]
 mod simple;
+#[cfg(test)]
 mod trouble;

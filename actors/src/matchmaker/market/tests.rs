@@ -1,1 +1,132 @@
 //! The market, offer by offer.
+
+use super::*;
+use otto_core::capability::Capabilities;
+use otto_core::ids::{Epoch, ProjectId};
+
+const RUN: RunId = RunId { project: ProjectId(1), number: 1 };
+
+fn offer(stage: u32) -> OfferId {
+    OfferId { run: RUN, stage: StageId(stage), attempt: Attempt::FIRST }
+}
+
+fn lease(stage: u32) -> LeaseId {
+    let OfferId { run, stage, attempt } = offer(stage);
+    LeaseId { run, stage, attempt, epoch: Epoch { incarnation: 0, counter: 1 } }
+}
+
+fn agent(name: u8, incarnation: u64) -> AgentRef {
+    AgentRef { agent: AgentId([name; 16]), incarnation }
+}
+
+fn bid(name: u8, free_slots: u32, cost: u32, tools: &[&str]) -> Bid {
+    let tool = |tool: &&str| ((*tool).to_owned(), None);
+    Bid {
+        agent: agent(name, 1),
+        name: format!("n{name}"),
+        capabilities: Capabilities {
+            tools: tools.iter().map(tool).collect(),
+            ..Capabilities::default()
+        },
+        free_slots,
+        holds: Vec::new(),
+        cost,
+    }
+}
+
+fn tool(name: &str) -> Need {
+    Need::Tool { name: name.to_owned(), version: None }
+}
+
+/// The awards of a market as (stage, agent's first byte).
+fn awards(market: &mut Market) -> Vec<(u32, u8)> {
+    let award = |(offer, agent): (OfferId, AgentRef)| (offer.stage.0, agent.agent.0[0]);
+    market.award().into_iter().map(award).collect()
+}
+
+#[test]
+fn the_oldest_offer_goes_first_and_the_cheapest_capable_agent_gets_it() {
+    let check = |bids: &[Bid], offers: &[(u32, u64, Need)], expected: &[(u32, u8)]| {
+        let mut market = Market::default();
+        for bid in bids {
+            assert!(market.bid(bid.clone()));
+        }
+        for (stage, since, need) in offers {
+            market.place(offer(*stage), Timestamp(*since), need.clone());
+        }
+        assert_eq!(awards(&mut market), expected, "{bids:?} {offers:?}");
+    };
+    let any = Need::default;
+    check(&[bid(1, 1, 0, &[])], &[(1, 9, any()), (2, 5, any())], &[(2, 1)]);
+    check(&[bid(1, 1, 7, &[]), bid(2, 1, 3, &[])], &[(1, 0, any())], &[(1, 2)]);
+    let able = bid(1, 9, 99, &["git"]);
+    check(&[able.clone(), bid(2, 9, 0, &[])], &[(1, 0, tool("git"))], &[(1, 1)]);
+    // An award makes an agent dearer, so that work spreads.
+    let two = [bid(1, 2, 0, &[]), bid(2, 2, 0, &[])];
+    check(&two, &[(1, 1, any()), (2, 2, any())], &[(1, 1), (2, 2)]);
+    // One that nobody can serve does not hold up those behind it.
+    check(&[able], &[(1, 1, tool("docker")), (2, 2, tool("git"))], &[(2, 1)]);
+    check(&[bid(1, 0, 0, &[])], &[(1, 1, any())], &[]);
+    check(&[], &[(1, 1, any())], &[]);
+}
+
+#[test]
+fn an_award_takes_a_slot_until_the_agent_holds_it_or_it_comes_to_nothing() {
+    let mut market = Market::default();
+    market.bid(bid(1, 1, 0, &[]));
+    market.place(offer(1), Timestamp(1), Need::default());
+    market.place(offer(2), Timestamp(2), Need::default());
+    assert_eq!(awards(&mut market), [(1, 1)]);
+    assert_eq!(awards(&mut market), [], "its only slot is taken");
+    market.withdraw(offer(1));
+    market.leased(lease(1), agent(1, 1));
+    market.bid(bid(1, 1, 0, &[]));
+    assert_eq!(awards(&mut market), [], "it does not hold it yet, but will");
+    market.bid(Bid { holds: vec![lease(1)], ..bid(1, 1, 0, &[]) });
+    assert_eq!(awards(&mut market), [(2, 1)], "its own count is the truth");
+    market.place(offer(2), Timestamp(2), Need::default());
+    assert_eq!(awards(&mut market), [(2, 1)], "what is placed anew is awarded anew");
+    market.withdraw(offer(2));
+    market.release(offer(2));
+    market.place(offer(3), Timestamp(3), Need::default());
+    assert_eq!(awards(&mut market), [(3, 1)]);
+}
+
+#[test]
+fn only_an_agent_that_waits_is_sure_to_be_there() {
+    let mut market = Market::default();
+    market.bid(bid(1, 1, 0, &[]));
+    market.left(AgentId([1; 16]));
+    market.place(offer(1), Timestamp(1), Need::default());
+    assert_eq!(awards(&mut market), []);
+    market.bid(bid(1, 1, 0, &[]));
+    assert_eq!(awards(&mut market), [(1, 1)]);
+}
+
+#[test]
+fn a_newer_process_takes_the_place_of_an_older_one() {
+    let mut market = Market::default();
+    assert!(market.bid(Bid { agent: agent(1, 2), ..bid(1, 1, 0, &[]) }));
+    assert!(!market.bid(bid(1, 1, 0, &[])));
+    assert_eq!(market.newest(AgentId([1; 16])), Some(agent(1, 2)));
+}
+
+#[test]
+fn a_search_says_what_is_in_the_way() {
+    let check = |bids: &[Bid], need: Need, expected: &str| {
+        let mut market = Market::default();
+        for bid in bids {
+            market.bid(bid.clone());
+        }
+        market.place(offer(1), Timestamp(1), Need::default());
+        market.place(offer(2), Timestamp(2), need);
+        let search = market.search(offer(2)).map(|search| search.to_string());
+        assert_eq!(search.as_deref(), Some(expected));
+    };
+    let git = || tool("git");
+    check(&[], git(), "waits for an agent with git: none is connected");
+    let closest = "waits for an agent with git (0 of 1 have it); n1 comes closest and lacks git";
+    check(&[bid(1, 1, 0, &[])], git(), closest);
+    let busy = "waits for a free slot on 1 of 2 agents, behind 1 older offers";
+    check(&[bid(1, 0, 0, &["git"]), bid(2, 1, 0, &[])], git(), busy);
+}

@@ -82,9 +82,9 @@ impl MemoryJournal {
         stored.entries.push(entry);
         let wake = stored.head.wake;
         stored.head.wake = Some(Timestamp::default());
-        wake.into_iter().for_each(|wake| {
+        if let Some(wake) = wake {
             store.due.remove(&(wake, entity));
-        });
+        }
         store.due.insert((Timestamp::default(), entity));
     }
 
