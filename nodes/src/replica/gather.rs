@@ -2,6 +2,7 @@
 //! into the next. Each is fenced by its own versions and gets its own answer.
 
 use super::types::{Batch, Raft};
+use crate::store::Health;
 use otto_actors::ports::journal::JournalError;
 use otto_core::journal::{Proposal, Verdict};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub(super) struct Waiting {
 }
 
 /// Proposes what comes, until nobody can propose any more.
-pub(super) async fn gather(raft: Raft, mut inbox: mpsc::Receiver<Waiting>) {
+pub(super) async fn gather(raft: Raft, health: Health, mut inbox: mpsc::Receiver<Waiting>) {
     let mut next = inbox.recv().await;
     while let Some(first) = next.take() {
         let mut weight = first.proposal.weight();
@@ -35,14 +36,14 @@ pub(super) async fn gather(raft: Raft, mut inbox: mpsc::Receiver<Waiting>) {
             }
             gathered.push(waiting);
         }
-        propose(&raft, gathered).await;
+        propose(&raft, &health, gathered).await;
         if next.is_none() {
             next = inbox.recv().await;
         }
     }
 }
 
-async fn propose(raft: &Raft, gathered: Vec<Waiting>) {
+async fn propose(raft: &Raft, health: &Health, gathered: Vec<Waiting>) {
     let (proposals, answers): (Vec<_>, Vec<_>) =
         gathered.into_iter().map(|waiting| (waiting.proposal, waiting.answer)).unzip();
     let outcome = raft.client_write(Batch(Arc::new(proposals))).await;
@@ -54,7 +55,8 @@ async fn propose(raft: &Raft, gathered: Vec<Waiting>) {
             }
         }
         Err(error) => {
-            let unknown = JournalError::Unknown(error.to_string());
+            let fault = health.check().err().map(|fault| fault.to_string());
+            let unknown = JournalError::Unknown(fault.unwrap_or_else(|| error.to_string()));
             for answer in answers {
                 answer.send(Err(unknown.clone())).ok();
             }

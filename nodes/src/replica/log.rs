@@ -21,6 +21,11 @@ const TAIL_ENTRIES: usize = 64;
 /// How many bytes of them.
 const TAIL_BYTES: usize = 4 << 20;
 
+/// With more entries of earlier processes than this, whose bytes nobody counted, a log is trimmed.
+const INHERITED_ENTRIES: u64 = 64;
+/// As many bytes as any log that is to be trimmed.
+const GROWN_ENOUGH: u64 = u64::MAX / 2;
+
 /// One shard's log.
 #[derive(Clone, Debug)]
 pub(super) struct ShardLog {
@@ -75,7 +80,7 @@ impl ShardLog {
         Self { shard, log, tail: Arc::default(), grown_bytes: Arc::default() }
     }
 
-    /// Bytes appended since the last purge by this process.
+    /// Bytes appended since the last purge, as far as this process knows.
     pub(super) fn grown_bytes(&self) -> u64 {
         self.grown_bytes.load(Ordering::Relaxed)
     }
@@ -92,6 +97,10 @@ impl ShardLog {
         let last_purged_log_id = purged.map_err(|unreadable| misread(&unreadable))?;
         let last = last.map_err(|unreadable| misread(&unreadable))?;
         let last_log_id = last.map(|entry| entry.log_id).or(last_purged_log_id);
+        let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
+        if index(last_log_id) - index(last_purged_log_id) > INHERITED_ENTRIES {
+            self.grown_bytes.store(GROWN_ENOUGH, Ordering::Relaxed);
+        }
         Ok(LogState { last_purged_log_id, last_log_id })
     }
 

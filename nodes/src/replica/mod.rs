@@ -72,13 +72,20 @@ impl Shards {
         runtime::stir(seed);
         let store = Store::open(disk, executor, StoreConfig { node, shards, birth: seed })?;
         let group = group_config(&store)?;
-        let mut started = Vec::with_capacity(store.shards.into());
-        for id in 0..store.shards {
-            let shard = Shard::start(ShardId(id), node, Arc::clone(&group), &store).await;
-            started.push(shard.map_err(|fatal| store.refused(fatal.to_string()))?);
+        let mut groups = Vec::with_capacity(store.shards.into());
+        for id in (0..store.shards).map(ShardId) {
+            match Shard::start(id, node, Arc::clone(&group), &store).await {
+                Ok(shard) => groups.push(shard),
+                Err(fatal) => {
+                    let refused = store.refused(fatal.to_string());
+                    // Why it can't be used is said already.
+                    stop(&groups, &store).await.ok();
+                    return Err(refused);
+                }
+            }
         }
-        let upkeep = tokio::spawn(keep_up(store.state.clone(), started.clone()));
-        Ok(Self { groups: started, store, upkeep })
+        let upkeep = tokio::spawn(keep_up(store.state.clone(), groups.clone()));
+        Ok(Self { groups, store, upkeep })
     }
 
     /// How many shards there are.
@@ -120,15 +127,20 @@ impl Shards {
     /// The fault that kept the state from becoming durable. Nothing acknowledged is lost by it.
     pub async fn close(self) -> Result<(), Fault> {
         self.upkeep.abort();
-        for shard in &self.groups {
-            shard.stop().await;
-        }
-        let settled = self.store.state.close().await;
-        let (reply, closed) = oneshot::channel();
-        self.store.log.close(Box::new(move |outcome| drop(reply.send(outcome))));
-        let closed = closed.await.unwrap_or(Err(Fault::Closed));
-        settled.and(closed)
+        stop(&self.groups, &self.store).await
     }
+}
+
+/// Stops groups, makes everything durable, and closes the files.
+async fn stop(groups: &[Arc<Shard>], store: &Store) -> Result<(), Fault> {
+    for shard in groups {
+        shard.stop().await;
+    }
+    let settled = store.state.close().await;
+    let (reply, closed) = oneshot::channel();
+    store.log.close(Box::new(move |outcome| drop(reply.send(outcome))));
+    let closed = closed.await.unwrap_or(Err(Fault::Closed));
+    settled.and(closed)
 }
 
 /// A group's settings. Only we purge: openraft would purge what a follower still needs.

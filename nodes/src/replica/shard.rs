@@ -73,7 +73,7 @@ impl Shard {
             proposals,
             standing: watch::Sender::new(Standing::Opening),
         });
-        tokio::spawn(gather(raft, inbox));
+        tokio::spawn(gather(raft, store.health.clone(), inbox));
         tokio::spawn(Arc::clone(&shard).attend());
         Ok(shard)
     }
