@@ -70,7 +70,8 @@ macro_rules! bytes_id {
                 use serde::de::Error;
                 if deserializer.is_human_readable() {
                     let text = String::deserialize(deserializer)?;
-                    Self::parse(&text).ok_or_else(|| D::Error::custom("not a hexadecimal identifier"))
+                    let id = Self::parse(&text);
+                    id.ok_or_else(|| D::Error::custom("not a hexadecimal identifier"))
                 } else {
                     let bytes = serde_bytes::ByteBuf::deserialize(deserializer)?;
                     let id = <[u8; $len]>::try_from(bytes.as_slice());

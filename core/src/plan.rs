@@ -48,9 +48,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The bytes that are hashed and stored: MessagePack with named fields in declared order. A field
-    /// that is added later is left out while it has its default, so that a plan that was stored
-    /// before keeps its bytes and its hash.
+    /// The bytes that are hashed and stored: MessagePack with named fields in declared order. A
+    /// field that is added later is left out while it has its default, so that a plan that was
+    /// stored before keeps its bytes and its hash.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         encode(self)

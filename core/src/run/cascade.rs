@@ -1,8 +1,8 @@
 //! Consequences: what follows from a fact, until nothing does.
 //!
-//! Two work lists, not recursion, and only what changed is looked at: stages that settled, and stages
-//! whose turn came. All that follows from ends is found before anything begins, so that nothing
-//! starts beside a failure. Stopping what is inside a stage is done at once.
+//! Two work lists, not recursion, and only what changed is looked at: stages that settled, and
+//! stages whose turn came. All that follows from ends is found before anything begins, so that
+//! nothing starts beside a failure. Stopping what is inside a stage is done at once.
 
 use super::Run;
 use super::event::Event;

@@ -256,6 +256,7 @@ impl Draft {
                 let queue =
                     self.run.planned(stage).map(|planned| planned.queue).unwrap_or_default();
                 let cause = format!("no agent took it within {queue}");
+                // Nobody ran it, so there is nothing that another attempt would repeat.
                 self.settle(stage, Outcome::TimedOut, cause);
             }
             Some(Phase::Leased { attempt }) => {

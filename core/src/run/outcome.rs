@@ -103,7 +103,8 @@ pub enum StepChange {
 /// How an attempt ended, as its agent saw it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AttemptEnd {
-    /// Success, unstable, failed, timed out, cancelled; or lost, where it is over and nobody can say.
+    /// Success, unstable, failed, timed out, cancelled; or lost, where it is over and nobody can
+    /// say.
     pub outcome: Outcome,
     /// What decided it, in a few words; empty for success.
     pub cause: String,
