@@ -16,6 +16,8 @@ pub(super) struct Draft {
     pub(super) plan: Plan,
     /// What it was inferred from; empty where an Ottofile says it.
     pub(super) inferred: Vec<Convention>,
+    /// There is a file, and it leaves the pipeline to the conventions.
+    pub(super) asked_for: bool,
     /// The text that it was made of.
     pub(super) source: Source,
     /// What is not wrong, but worth a look.
@@ -31,6 +33,8 @@ pub(super) struct Reading {
     pub(super) source: Source,
     /// What was inferred, where the file or its absence leaves it to the conventions.
     pub(super) inferred: Vec<Convention>,
+    /// There is a file.
+    pub(super) there: bool,
 }
 
 /// Makes the plan of a pipeline, and prints what is wrong with it.
@@ -66,7 +70,9 @@ pub(super) fn draft(
                     reasons: conventions::reasons(&reading.inferred),
                 };
             }
-            Ok(Draft { plan, inferred: reading.inferred, source: reading.source, warnings })
+            let asked_for = reading.there && !reading.inferred.is_empty();
+            let Reading { source, inferred, .. } = reading;
+            Ok(Draft { plan, inferred, asked_for, source, warnings })
         }
         Err(problems) => {
             show(context, &problems, &reading.source);
@@ -84,18 +90,25 @@ pub(super) fn read(repository: &Repository, pipeline: Option<&str>) -> Result<Re
     let name = Repository::file(pipeline);
     let Some(text) = repository.text(&name)? else {
         return match pipeline {
-            None => infer(repository, None, OTTOFILE),
+            None => infer(repository, None, OTTOFILE, false),
             Some(pipeline) => Err(unknown_pipeline(repository, pipeline, &name)),
         };
     };
     let source = Source { name: name.clone(), text };
     match otto_lang::request(&otto_lang::parse(&source)) {
-        Request::Written => Ok(Reading { source, inferred: Vec::new() }),
-        Request::Inferred { convention, .. } => infer(repository, convention.as_deref(), &name),
+        Request::Written => Ok(Reading { source, inferred: Vec::new(), there: true }),
+        Request::Inferred { convention, .. } => {
+            infer(repository, convention.as_deref(), &name, true)
+        }
     }
 }
 
-fn infer(repository: &Repository, convention: Option<&str>, name: &str) -> Result<Reading, Fault> {
+fn infer(
+    repository: &Repository,
+    convention: Option<&str>,
+    name: &str,
+    there: bool,
+) -> Result<Reading, Fault> {
     let listing = repository.listing()?;
     let inferred = match convention {
         None => conventions::recognise(&listing),
@@ -105,7 +118,7 @@ fn infer(repository: &Repository, convention: Option<&str>, name: &str) -> Resul
         return Err(nothing_to_run(repository, convention));
     }
     let text = conventions::ottofile(&inferred);
-    Ok(Reading { source: Source { name: name.to_owned(), text }, inferred })
+    Ok(Reading { source: Source { name: name.to_owned(), text }, inferred, there })
 }
 
 fn nothing_to_run(repository: &Repository, convention: Option<&str>) -> Fault {

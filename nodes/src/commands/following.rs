@@ -7,6 +7,7 @@ use super::view::{Names, View, farewell, tail};
 use super::{Context, clock, session};
 use crate::client::{Client, RunFollow};
 use clap::Args;
+use futures::{StreamExt, stream};
 use otto_core::ids::{RunId, StageId};
 use otto_core::plan::Plan;
 use otto_core::run::Run;
@@ -113,7 +114,13 @@ impl Following<'_> {
         let mut picture = now + PICTURE;
         let mut leave = now + NEVER;
         let mut interrupt = interrupts()?;
-        let mut entries: RunFollow = self.watched.client.follow(self.watched.run, 0);
+        let entries: RunFollow = self.watched.client.follow(self.watched.run, 0);
+        // A stream, so that a picture does not cut off the question for the next entries.
+        let batches = stream::unfold(entries, |mut entries| async {
+            let batch = entries.next().await;
+            Some((batch, entries))
+        });
+        tokio::pin!(batches);
         loop {
             tokio::select! {
                 biased;
@@ -124,9 +131,11 @@ impl Following<'_> {
                 },
                 () = sleep_until(leave) => return Ok(End::Detached),
                 () = sleep_until(deadline) => return Ok(End::TimedOut),
-                batch = entries.next() => {
-                    self.take(batch.map_err(session::fault)?.unwrap_or_default()).await?;
-                    if self.run.outcome().is_some() {
+                Some(batch) = batches.next() => {
+                    let batch = batch.map_err(session::fault)?;
+                    let nothing_follows = batch.is_none();
+                    self.take(batch.unwrap_or_default()).await?;
+                    if self.run.outcome().is_some() || nothing_follows {
                         return Ok(End::Settled);
                     }
                 }

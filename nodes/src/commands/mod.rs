@@ -18,6 +18,7 @@ mod check;
 mod clock;
 mod completions;
 mod config;
+mod doctor;
 mod draft;
 mod explain;
 mod fault;
@@ -31,6 +32,7 @@ mod retry;
 mod revision;
 mod run;
 mod runs;
+mod sandbox;
 mod screen;
 mod session;
 mod settings;
@@ -120,6 +122,8 @@ enum Command {
     Steps(steps::Steps),
     /// Show all settings
     Config(config::Config),
+    /// Find out whether this machine can run pipelines
+    Doctor(doctor::Doctor),
     /// Print the completions of a shell
     Completions(completions::Completions),
     /// Explain a command or a topic
@@ -214,6 +218,7 @@ impl Command {
             | Self::Replay(_)
             | Self::Steps(_)
             | Self::Config(_)
+            | Self::Doctor(_)
             | Self::Completions(_)
             | Self::Help(_) => (false, None),
         }
@@ -235,6 +240,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
         Command::Replay(replay) => replay.run(context),
         Command::Steps(steps) => steps.run(context),
         Command::Config(config) => config.run(context),
+        Command::Doctor(doctor) => doctor.run(context),
         Command::Completions(completions) => completions.run(context),
         Command::Help(help) => help.run(context),
     }

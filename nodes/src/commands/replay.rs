@@ -1,11 +1,12 @@
 //! `otto replay`: the exact state of a run at any time, from its journal.
 
 use super::fault::{Exit, Fault, Id};
-use super::view::stage_line;
+use super::view::{path, stage_line};
 use super::{Context, clock, session};
 use clap::Args;
 use otto_core::ids::StageId;
 use otto_core::run::Run;
+use otto_core::run::duty::{Duty, EndReason};
 use otto_core::run::event::Entry;
 use otto_core::run::state::Phase;
 use otto_core::time::Timestamp;
@@ -85,11 +86,34 @@ fn text(context: &Context, run: &Run, entries: &[Entry], now: Timestamp, all: us
         Some(outcome) => format!("outcome: {outcome}: {}", run.cause()),
         None => "outcome: none yet".to_owned(),
     });
-    let owed: Vec<String> = run.owed().iter().map(|duty| format!("{duty:?}")).collect();
+    let owed: Vec<String> = run.owed().iter().map(|duty| in_words(run, duty)).collect();
     lines.push(if owed.is_empty() { "owes nothing".to_owned() } else { "owes".to_owned() });
     lines.extend(owed.iter().map(|duty| format!("  {duty}")));
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// A duty for people.
+fn in_words(run: &Run, duty: &Duty) -> String {
+    let path = |stage: &StageId| path(run.plan(), *stage);
+    match duty {
+        Duty::Offer { stage, attempt, since } => {
+            let since = clock::date_and_time(*since);
+            format!("an agent for {}, attempt {attempt}, since {since}", path(stage))
+        }
+        Duty::Attend { stage, attempt, epoch, agent } => {
+            format!("attention to {}, attempt {attempt}, epoch {epoch}, on {agent}", path(stage))
+        }
+        Duty::End { stage, attempt, epoch, agent, reason } => {
+            let why = match reason {
+                EndReason::Cancelled => "it is cancelled",
+                EndReason::TimedOut => "its time is up",
+            };
+            let path = path(stage);
+            format!("the end of {path}, attempt {attempt}, epoch {epoch}, on {agent}: {why}")
+        }
+        Duty::Alarm { at } => format!("an alarm at {}", clock::date_and_time(*at)),
+    }
 }
 
 fn page(run: &Run, now: Timestamp, all: usize) -> Value {

@@ -5,7 +5,7 @@ use super::fault::{Exit, Fault, Id};
 use super::following::{Watched, Watching, follow};
 use super::repository::Repository;
 use super::view::Names;
-use super::{Context, session, snapshot, tools};
+use super::{Context, sandbox, session, snapshot, tools};
 use crate::client::Client;
 use clap::Args;
 use otto_core::ids::{Digest, RunId};
@@ -44,16 +44,17 @@ impl RunCommand {
         draft::show(context, &draft.warnings, &draft.source);
         announce(context, &draft);
         name_missing_tools(context, &draft)?;
-        let inferred = !draft.inferred.is_empty();
+        let keep = !draft.inferred.is_empty() && !draft.asked_for;
         let plan = draft.plan;
         session::block_on(async {
             let client = session::connect().await?;
             let run = submit(context, &client, &repository, &plan).await?;
+            sandbox::tell_once(context, &session::place()?);
             let names = Names::of(&repository.project(), run.number);
             if self.detach {
                 return detached(context, run, &plan);
             }
-            let hint = inferred.then_some("keep this plan: otto init");
+            let hint = keep.then_some("keep this plan: otto init");
             let watched = Watched { client, run, plan: Arc::new(plan), names, hint };
             follow(context, watched, &self.watching).await
         })
@@ -65,7 +66,12 @@ fn announce(context: &Context, draft: &Draft) {
     let Some((first, rest)) = draft.inferred.split_first() else { return };
     let screen = &context.screen;
     let note = screen.err.help("note");
-    screen.tell(format!("{note}: no Ottofile; found {}", first.headline()));
+    let why = if draft.asked_for {
+        format!("{} leaves it to the conventions", draft.source.name)
+    } else {
+        "no Ottofile".to_owned()
+    };
+    screen.tell(format!("{note}: {why}; found {}", first.headline()));
     for convention in rest {
         screen.tell(format!("      found {}", convention.headline()));
     }

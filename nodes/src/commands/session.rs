@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::fault::{Fault, Id};
+use super::view::path;
 use crate::client::{Client, ClientError};
 use crate::node::local_client;
 use crate::node::place::Place;
@@ -28,15 +29,21 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Fault>>) -> Resul
     runtime.block_on(work)
 }
 
+/// Where the local node is.
+///
+/// # Errors
+/// When the environment names no folder for it.
+pub(super) fn place() -> Result<Place, Fault> {
+    Place::of_user()
+        .map_err(|trouble| Fault::infrastructure(Id::DataFolder, trouble.what).help(trouble.help))
+}
+
 /// Connects to the local node, and starts it where none is running.
 ///
 /// # Errors
 /// When there is no node to work with.
 pub(super) async fn connect() -> Result<Client, Fault> {
-    let place = Place::of_user().map_err(|trouble| {
-        Fault::infrastructure(Id::DataFolder, trouble.what).help(trouble.help)
-    })?;
-    local_client(place).await.map_err(fault)
+    local_client(place()?).await.map_err(fault)
 }
 
 /// What a client's error is to a person.
@@ -51,6 +58,7 @@ pub(super) fn fault(error: ClientError) -> Fault {
             }
             ApiError::Refused(_) | ApiError::Invalid(_) => {
                 Fault::usage(Id::Refused, format!("failed to {error}"))
+                    .help("`otto runs` and `otto why` say how far runs are")
             }
             ApiError::NotReady(_) | ApiError::Unknown(_) | ApiError::Store(_) => {
                 Fault::infrastructure(Id::NodeUnreachable, format!("failed to {error}"))
@@ -138,11 +146,11 @@ pub(super) fn find_stage(plan: &Plan, named: &str) -> Result<StageId, Fault> {
     if let Some(id) = plan.find(named) {
         return Ok(id);
     }
-    let same_name: Vec<StageId> =
-        plan.ids().filter(|id| plan.stage(*id).name.eq_ignore_ascii_case(named)).collect();
-    let paths = |ids: &[StageId]| {
-        ids.iter().map(|id| plan.stage(*id).path.as_str()).collect::<Vec<_>>().join(", ")
-    };
+    let is_meant =
+        |id: &StageId| plan.stage(*id).name.eq_ignore_ascii_case(named) || path(plan, *id) == named;
+    let same_name: Vec<StageId> = plan.ids().filter(is_meant).collect();
+    let paths =
+        |ids: &[StageId]| ids.iter().map(|id| path(plan, *id)).collect::<Vec<_>>().join(", ");
     match same_name.as_slice() {
         [one] => Ok(*one),
         [] => {

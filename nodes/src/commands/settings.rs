@@ -185,7 +185,7 @@ impl File {
             }
         };
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().map(|span| text[..span.start].lines().count().max(1));
+            let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
             let place = line.map_or_else(|| place.clone(), |line| format!("{place}:{line}"));
             Fault::usage(Id::BadSetting, format!("no TOML: {}", error.message())).at(place)
         })?;

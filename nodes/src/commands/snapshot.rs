@@ -1,9 +1,10 @@
 //! The snapshot that stages start with: the working tree without what git ignores, as one archive.
 //!
-//! The archive is the same for the same files wherever and whenever it is made: entries in the order
-//! of their paths, no owners, one fixed time, only the executable bit of the modes. So its digest says
-//! whether the node has it already. Files may change while they are packed: what was read is what is
-//! packed, the archive stays whole, and the person is told.
+//! The archive is the same for the same working tree whenever it is made: entries in the order of
+//! their paths, no owners, only the executable bit of the modes. So its digest says whether the node
+//! has it already. The times of the files are kept, because tools such as make and cargo tell by them
+//! what changed. Files may change while they are packed: what was read is what is packed, the archive
+//! stays whole, and the person is told.
 
 use super::fault::{Fault, Id};
 use super::repository::Repository;
@@ -14,11 +15,10 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path};
+use std::time::UNIX_EPOCH;
 use tar::{Builder, EntryType, Header};
 use tempfile::SpooledTempFile;
 
-/// The time of all entries: 2000-01-01. Some tools refuse what is older than 1980.
-const MODIFIED_S: u64 = 946_684_800;
 /// Archives up to this size stay in memory, in bytes.
 const IN_MEMORY: usize = 32 << 20;
 /// Files up to this size are read at once, in bytes.
@@ -146,20 +146,21 @@ impl Packing {
             self.notes.push(format!("{path}: left out, it leads out of the repository to {to}"));
             return Ok(());
         }
-        let mut header = header(EntryType::Symlink, 0o777, 0);
+        let mut header = header(EntryType::Symlink, 0o777, 0, 0);
         self.builder.append_link(&mut header, path, to)
     }
 
     fn file(&mut self, mut file: File, path: &Path) -> io::Result<()> {
         let before = file.metadata()?;
+        let modified_s = modified(&before);
         let mode = if before.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
         if before.len() <= AT_ONCE {
             let mut content = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0) + 1);
             file.read_to_end(&mut content)?;
-            let mut header = header(EntryType::Regular, mode, content.len() as u64);
+            let mut header = header(EntryType::Regular, mode, content.len() as u64, modified_s);
             self.builder.append_data(&mut header, path, content.as_slice())?;
         } else {
-            let mut header = header(EntryType::Regular, mode, before.len());
+            let mut header = header(EntryType::Regular, mode, before.len(), modified_s);
             let whole = (&file).chain(io::repeat(0)).take(before.len());
             self.builder.append_data(&mut header, path, whole)?;
         }
@@ -174,12 +175,19 @@ fn changed(before: &Metadata, after: &Metadata) -> bool {
     before.len() != after.len() || before.modified().ok() != after.modified().ok()
 }
 
-fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+/// When a file was changed, in seconds since 1970. Rounded up: a tool that compares it with the time
+/// of an earlier build must never take a changed file for an unchanged one.
+fn modified(file: &Metadata) -> u64 {
+    let since = file.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_secs() + u64::from(since.subsec_nanos() > 0))
+}
+
+fn header(kind: EntryType, mode: u32, size: u64, modified_s: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);
     header.set_size(size);
-    header.set_mtime(MODIFIED_S);
+    header.set_mtime(modified_s);
     header.set_uid(0);
     header.set_gid(0);
     header
@@ -222,9 +230,10 @@ mod tests {
     use super::{Snapshot, pack};
     use crate::commands::repository::Repository;
     use std::fs;
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::Path;
+    use std::time::{Duration, UNIX_EPOCH};
 
     /// Writes files, packs the folder, and answers with the paths in the archive.
     fn check(make: impl Fn(&Path), root: &str, expected: &[&str]) -> Snapshot {
@@ -241,6 +250,8 @@ mod tests {
             .map(|entry| {
                 let entry = entry.unwrap();
                 let mode = entry.header().mode().unwrap();
+                let rounded_up = if entry.header().entry_type().is_file() { 2 } else { 0 };
+                assert_eq!(entry.header().mtime().unwrap(), rounded_up);
                 format!("{mode:o} {}", entry.path().unwrap().display())
             })
             .collect();
@@ -251,7 +262,9 @@ mod tests {
     fn write(root: &Path, path: &str, text: &str) {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        let mut file = fs::File::create(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_millis(1500)).unwrap();
     }
 
     fn tree(root: &Path) {
@@ -269,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_git_ignores_is_left_out_and_the_rest_is_the_same_everywhere() {
+    fn what_git_ignores_is_left_out_and_the_rest_is_the_same_whenever_packed() {
         let expected = ["644 .gitignore", "644 Ottofile", "755 a/b"];
         let one = check(tree, ".", &expected);
         let other = check(tree, ".", &expected);

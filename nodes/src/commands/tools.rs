@@ -1,5 +1,6 @@
 //! Tools that a plan needs and this machine lacks, so that they are named before anything starts.
 
+use super::view::path;
 use otto_core::capability::Need;
 use otto_core::plan::Plan;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,12 +11,12 @@ use std::path::Path;
 #[must_use]
 pub(super) fn missing(plan: &Plan) -> BTreeMap<String, BTreeSet<String>> {
     let mut missing: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for stage in &plan.stages {
+    for (id, stage) in plan.ids().zip(&plan.stages) {
         if stage.work.steps().is_empty() {
             continue;
         }
         for tool in lacking(&stage.runtime) {
-            missing.entry(tool).or_default().insert(stage.path.clone());
+            missing.entry(tool).or_default().insert(path(plan, id));
         }
     }
     missing

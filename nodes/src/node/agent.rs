@@ -16,6 +16,8 @@ use otto_actors::agent::{AgentSide, Ports, Settings};
 use otto_actors::ports::control::SharedControl;
 use otto_actors::ports::sabotage::NoSabotage;
 use std::fmt;
+use std::fs;
+use std::io;
 use std::sync::Arc;
 
 /// The fewest stages that an agent takes at a time: they often wait for something else than a core.
@@ -41,6 +43,7 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
     let settings = StageSettings { agent, folder: folder.clone(), hidden: place.hidden(), host };
     let stages = NodeStages::open(settings, Arc::clone(&spool), Arc::clone(&control)).await;
     let stages = stages.map_err(|error| unfit(&error))?;
+    tell_level(place, &stages).map_err(|error| unfit(&error))?;
     let capabilities = capabilities();
     let slots = u32::try_from(capabilities.cores).unwrap_or(u32::MAX).max(MIN_SLOTS);
     let settings = Settings { agent, name: name(), capabilities, slots };
@@ -56,6 +59,12 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
     orphaned(inheritance.supervisor).await;
     side.stop().await;
     Ok(())
+}
+
+/// Writes down how well steps are kept apart, for `otto run` and `otto doctor`.
+fn tell_level(place: &Place, stages: &NodeStages) -> io::Result<()> {
+    let Some(level) = stages.level() else { return Ok(()) };
+    fs::write(place.sandbox(), serde_json::to_vec(&level)?)
 }
 
 /// The machine's name.

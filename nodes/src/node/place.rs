@@ -78,6 +78,12 @@ impl Place {
         self.data.join("agent")
     }
 
+    /// Where the agent says how well steps are kept apart.
+    #[must_use]
+    pub fn sandbox(&self) -> PathBuf {
+        self.agent().join("sandbox.json")
+    }
+
     /// Where processes write what they did, for whoever looks for a mistake in Otto.
     #[must_use]
     pub fn traces(&self) -> PathBuf {

@@ -1,7 +1,7 @@
 //! A run as JSON objects, one for each change. The shape is a promise: fields are added, never
 //! changed.
 
-use super::words::{path, step};
+use super::words::step;
 use crate::commands::clock::for_programs;
 use otto_core::ids::StageId;
 use otto_core::run::Run;
@@ -19,7 +19,7 @@ pub(super) fn changes(run: &Run, entry: &Entry) -> Vec<Value> {
 fn about(run: &Run, event: &Event) -> Vec<Value> {
     let number = run.id().number;
     let at = |at: &Timestamp| for_programs(*at);
-    let path = |stage: &StageId| path(run.plan(), *stage);
+    let path = |stage: &StageId| run.plan().stage(*stage).path.as_str();
     let one = match event {
         Event::RetryOffered { .. } | Event::CommandAnswered { .. } => return Vec::new(),
         Event::StepsReported { stage, facts, .. } => {
@@ -85,7 +85,7 @@ fn about_step(run: &Run, stage: StageId, fact: &StepFact) -> Value {
     };
     let mut object = json!({
         "event": "step_began", "run": run.id().number, "at": for_programs(fact.at),
-        "stage": path(run.plan(), stage), "section": section, "index": fact.step.index,
+        "stage": run.plan().stage(stage).path, "section": section, "index": fact.step.index,
         "step": step,
     });
     if let StepChange::Ended { outcome, detail } = &fact.what {

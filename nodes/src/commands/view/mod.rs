@@ -18,7 +18,7 @@ mod tree;
 mod words;
 
 pub(super) use tail::of as tail;
-pub(super) use words::{Names, farewell, sign as mark, stage_line};
+pub(super) use words::{Names, farewell, path, sign as mark, stage_line};
 
 use super::clock;
 use super::fault::Fault;

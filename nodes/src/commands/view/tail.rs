@@ -45,7 +45,7 @@ pub(in crate::commands) async fn of(
     let bytes = if limit == 0 { Vec::new() } else { client.log_part(read).await?.bytes };
     let (lines, more) = last_lines(&String::from_utf8_lossy(&bytes), offset > 0);
     Ok(Some(Tail {
-        path: path(run.plan(), stage).to_owned(),
+        path: path(run.plan(), stage),
         outcome: ended.outcome,
         cause: ended.cause.to_string(),
         step: failed_step(run, stage, last),

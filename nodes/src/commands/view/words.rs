@@ -49,10 +49,20 @@ pub(super) fn name(plan: &Plan, id: StageId) -> &str {
     if stage.name.is_empty() { &plan.pipeline } else { &stage.name }
 }
 
-/// The path of a stage, or the pipeline's name.
-pub(super) fn path(plan: &Plan, id: StageId) -> &str {
-    let stage = plan.stage(id);
-    if stage.path.is_empty() { &plan.pipeline } else { &stage.path }
+/// The path by which people speak of a stage: without the groups that have no name of their own.
+/// The pipeline itself goes by its name.
+pub(in crate::commands) fn path(plan: &Plan, id: StageId) -> String {
+    let mut names = Vec::new();
+    let mut at = Some(id);
+    while let Some(stage) = at {
+        if !is_group(plan, stage) || stage == id {
+            names.push(plan.stage(stage).name.as_str());
+        }
+        at = plan.stage(stage).parent;
+    }
+    names.reverse();
+    names.retain(|name| !name.is_empty());
+    if names.is_empty() { plan.pipeline.clone() } else { names.join("/") }
 }
 
 /// Whether a stage is a mere group, whose children are shown in its place.

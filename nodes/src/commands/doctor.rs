@@ -1,0 +1,233 @@
+//! `otto doctor`: whether this machine can run pipelines, and what to do where it cannot.
+
+use super::fault::{Exit, Fault};
+use super::session::block_on;
+use super::{Context, clock, sandbox, tools};
+use crate::client::{Client, ClientError};
+use crate::launcher::Level;
+use crate::node::LocalNode;
+use crate::node::build::this_build;
+use crate::node::place::Place;
+use crate::rpc::api::NodeStatus;
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a node that runs has to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Less free space than this is worth a word, in bytes.
+const LITTLE_SPACE: u64 = 1 << 30;
+/// A clock before this is not set: 2025-01-01, in milliseconds.
+const BEFORE_OTTO_MS: u64 = 1_735_689_600_000;
+
+/// The command's arguments.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "It starts nothing. The exit code is 5 where something keeps runs from working."
+)]
+pub(super) struct Doctor {}
+
+/// What was found out about one thing.
+struct Finding {
+    about: &'static str,
+    state: State,
+    text: String,
+    /// What to do; empty where nothing is to be done.
+    help: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Good,
+    /// It works, but look.
+    Noted,
+    Bad,
+}
+
+impl Doctor {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, Fault> {
+        let mut findings = vec![version(), system_clock()];
+        findings.extend(needed_tools());
+        match Place::of_user() {
+            Ok(place) => {
+                findings.push(data_folder(place.data()));
+                let (node, status) = node(&place);
+                findings.push(node);
+                findings.extend(status.iter().flat_map(agents));
+                findings.push(sandboxed(&place));
+            }
+            Err(trouble) => findings.push(bad("data", trouble.what, trouble.help)),
+        }
+        let fine = findings.iter().all(|finding| finding.state != State::Bad);
+        if context.json {
+            let page: Vec<Value> = findings.iter().map(Finding::page).collect();
+            context.screen.data(format!("{}\n", Value::Array(page)))?;
+        } else {
+            for finding in &findings {
+                context.screen.data(finding.line(context))?;
+            }
+        }
+        Ok(if fine { Exit::Done } else { Exit::Infrastructure })
+    }
+}
+
+impl Finding {
+    fn line(&self, context: &Context) -> String {
+        let paint = context.screen.out;
+        let sign = match self.state {
+            State::Good => paint.good("✔"),
+            State::Noted => paint.warning("⚠"),
+            State::Bad => paint.error("✘"),
+        };
+        let line = format!("{sign} {:<8} {}\n", self.about, self.text);
+        if self.help.is_empty() { line } else { format!("{line}  {:<8} help: {}\n", "", self.help) }
+    }
+
+    fn page(&self) -> Value {
+        let state = match self.state {
+            State::Good => "good",
+            State::Noted => "noted",
+            State::Bad => "bad",
+        };
+        json!({ "about": self.about, "state": state, "text": self.text, "help": self.help })
+    }
+}
+
+fn good(about: &'static str, text: impl Into<String>) -> Finding {
+    Finding { about, state: State::Good, text: text.into(), help: String::new() }
+}
+
+fn noted(about: &'static str, text: impl Into<String>, help: impl Into<String>) -> Finding {
+    Finding { about, state: State::Noted, text: text.into(), help: help.into() }
+}
+
+fn bad(about: &'static str, text: impl Into<String>, help: impl Into<String>) -> Finding {
+    Finding { about, state: State::Bad, text: text.into(), help: help.into() }
+}
+
+fn version() -> Finding {
+    match this_build() {
+        Ok(build) => good("otto", build.to_string()),
+        Err(error) => bad("otto", format!("its own program: {error}"), "install otto again"),
+    }
+}
+
+fn system_clock() -> Finding {
+    let now = clock::now();
+    let text = clock::date_and_time(now);
+    if now.0 < BEFORE_OTTO_MS {
+        return bad("clock", text, "set the clock: time limits and certificates depend on it");
+    }
+    good("clock", text)
+}
+
+/// What steps that come with Otto start: without `sh` nothing works.
+fn needed_tools() -> Vec<Finding> {
+    [("sh", State::Bad, "every script needs it"), ("git", State::Noted, "the step git needs it")]
+        .into_iter()
+        .map(|(tool, state, help)| {
+            if tools::on_path(tool) {
+                return good("tool", tool);
+            }
+            let text = format!("{tool} is not on the PATH");
+            Finding { about: "tool", state, text, help: help.to_owned() }
+        })
+        .collect()
+}
+
+fn data_folder(folder: &Path) -> Finding {
+    let place = folder.display();
+    // What is not there yet is made by the first run, in the nearest folder that is.
+    let Some(there) = folder.ancestors().find(|folder| folder.exists()) else {
+        return bad("data", format!("{place}: no part of this path exists"), "set OTTO_HOME");
+    };
+    let writable = rustix::fs::access(there, rustix::fs::Access::WRITE_OK);
+    if let Err(error) = writable {
+        let text = format!("{place}: {} cannot be written: {error}", there.display());
+        return bad("data", text, "make it writable, or set OTTO_HOME to another folder");
+    }
+    let free = rustix::fs::statvfs(there).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    match free {
+        Ok(free) if free < LITTLE_SPACE => {
+            noted("data", format!("{place}, {} MiB free", free >> 20), "make room on this disk")
+        }
+        Ok(free) => good("data", format!("{place}, {} GiB free", free >> 30)),
+        Err(error) => noted("data", format!("{place}, free space unknown: {error}"), ""),
+    }
+}
+
+fn node(place: &Place) -> (Finding, Option<NodeStatus>) {
+    let asked = block_on(async {
+        let build = this_build().map_err(|error| {
+            Fault::infrastructure(super::fault::Id::NodeUnreachable, error.to_string())
+        })?;
+        let client = Client::new(Arc::new(LocalNode::running(place.clone())), build);
+        Ok(client.patience(PATIENCE).status().await)
+    });
+    match asked {
+        Ok(Ok(status)) => {
+            let text = format!(
+                "{} runs since {}, process {}, {} unfinished",
+                status.build,
+                clock::date_and_time(status.since),
+                status.pid,
+                status.unfinished_runs,
+            );
+            (good("node", text), Some(status))
+        }
+        Ok(Err(error)) if !place.socket().exists() && is_absent(&error) => {
+            (good("node", "none is running; `otto run` starts one"), None)
+        }
+        Ok(Err(error)) => {
+            let refused = error.into_refused();
+            (bad("node", refused.what, refused.help), None)
+        }
+        Err(_) => (bad("node", "this process cannot use the network", ""), None),
+    }
+}
+
+fn is_absent(error: &ClientError) -> bool {
+    match error {
+        ClientError::Hello(_) | ClientError::Unreachable { .. } => true,
+        ClientError::Api(_) | ClientError::Garbled(_) | ClientError::Local { .. } => false,
+    }
+}
+
+fn agents(status: &NodeStatus) -> Vec<Finding> {
+    if status.agents.is_empty() {
+        let help = "wait a moment; if none comes, see the traces in the data folder";
+        return vec![bad("agent", "the node has no agent", help)];
+    }
+    let line = |agent: &crate::rpc::api::AgentView| {
+        let has = &agent.capabilities;
+        let text = format!(
+            "{}: {} cores, {} GiB, {} {}, {} tools, {} free slots",
+            agent.name,
+            has.cores,
+            has.memory >> 30,
+            has.os,
+            has.arch,
+            has.tools.len(),
+            agent.free_slots,
+        );
+        good("agent", text)
+    };
+    status.agents.iter().map(line).collect()
+}
+
+/// How well steps are kept apart, as the agent found when it last started.
+fn sandboxed(place: &Place) -> Finding {
+    match sandbox::level(place) {
+        None => good("sandbox", "not known before the first run"),
+        Some(Level::Namespaces) => {
+            good("sandbox", "steps run in namespaces that hide the node's data from them")
+        }
+        Some(Level::Sessions { reason }) => noted(
+            "sandbox",
+            format!("steps run as you, and can see what you see: {reason}"),
+            "run only what you trust here; a kernel with user namespaces keeps steps apart",
+        ),
+    }
+}

@@ -1,0 +1,65 @@
+//! Wrong pipelines: all mistakes at once, with their places.
+
+use super::session::check;
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let ottofile =
+        "pipeline {\n  stage('A') { setps { sh 'x' } }\n  stage('B') { timeout = 20m }\n}\n";
+    check(
+        "mistakes",
+        &[("Ottofile", ottofile)],
+        &["otto check", "otto check --json", "otto run", "otto explain"],
+    );
+}
+
+#[test]
+fn named_pipelines_and_parameters() {
+    let deliver = "\
+parameters {
+  target { type = text  default = 'preprod' }
+}
+pipeline {
+  settings { TARGET = \"${params.target}\" }
+  steps { sh 'echo to \"$TARGET\"' }
+}
+";
+    check(
+        "parameters",
+        &[("ci/deliver.otto", deliver)],
+        &[
+            "otto run deliver -p target=production --progress quiet",
+            "otto logs 1",
+            "otto run deliver -p nonsense=1",
+            "otto run release",
+            "otto run deliver -p broken",
+        ],
+    );
+}
+
+#[test]
+fn a_step_library_of_the_repository() {
+    let manifest = "\
+symbol: greet
+description: Says hello.
+parameters:
+  whom: { type: text, description: Whom to greet. }
+entrypoint: greet.sh
+";
+    let program = "#!/bin/sh\necho hello, \"$(otto-step-parameter whom)\"\n";
+    let ottofile = "use { './ci/greet' }\npipeline { steps { greet 'world' } }\n";
+    check(
+        "step-library",
+        &[
+            ("Ottofile", ottofile),
+            ("ci/greet/manifest.yml", manifest),
+            ("ci/greet/greet.sh", program),
+        ],
+        &[
+            "otto steps docs greet",
+            "otto steps test ci/greet whom=you",
+            "otto run --progress quiet",
+            "otto logs 1",
+        ],
+    );
+}
