@@ -97,6 +97,12 @@ impl AgentSide {
         self.ledger.with(|ledger| ledger.holds().len())
     }
 
+    /// Returns when the root of the actors has ended. Unless [`AgentSide::stop`] was called that is
+    /// our bug, and the process had better be started anew.
+    pub async fn ended(&self) {
+        self.root.wait(None).await.ok();
+    }
+
     /// Ends all actors at once, as a process that is killed would. What they had started is ended
     /// by the launcher.
     pub async fn stop(&self) {

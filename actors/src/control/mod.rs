@@ -150,6 +150,12 @@ impl ControlSide {
         Ok(Self { parts: Arc::new(parts) })
     }
 
+    /// Returns when the root of the actors has ended. Unless [`ControlSide::stop`] was called that
+    /// is our bug, and the process had better be started anew.
+    pub async fn ended(&self) {
+        self.parts.root.wait(None).await.ok();
+    }
+
     /// Ends all actors, as a process that is killed would; runs go on when it is started again.
     pub async fn stop(&self) {
         self.parts.root.kill_and_wait(None).await.ok();

@@ -246,3 +246,6 @@ fn fits(value: &Value, declared: &ValueType) -> bool {
         ) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How long a run that owes nothing keeps its actor after it was last asked for.
-const LINGER: Span = Span::seconds(5);
+const LINGER: Span = Span::seconds(1);
 /// A run that owes nothing before this has passed gives up its actor until then.
 const DORMANT: Span = Span::seconds(60);
 
@@ -85,6 +85,30 @@ impl Message {
             Self::Rematch => "rematch",
             Self::Revive(_) => "revive",
             Self::Idle => "idle",
+        }
+    }
+}
+
+impl Message {
+    /// Answers whoever asks that there is no answer now, and why.
+    pub(crate) fn deny(self, denial: Denial) {
+        match self {
+            Self::Command(_, answer) => {
+                answer.send(Err(denial)).ok();
+            }
+            Self::View(reply) => {
+                reply.send(Err(denial)).ok();
+            }
+            Self::Why(_, reply) => {
+                reply.send(Err(denial)).ok();
+            }
+            // Without an answer the lease is asked about again.
+            Self::Stands(..)
+            | Self::Wish(_)
+            | Self::Proposed(_)
+            | Self::Rematch
+            | Self::Revive(_)
+            | Self::Idle => {}
         }
     }
 }

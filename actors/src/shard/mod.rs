@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 /// How many runs get their actors at a time, so that others get a turn in between.
 const BATCH: usize = 100;
 /// The pause before the index of wake-ups is read once more after an error.
-const AGAIN: Span = Span::seconds(1);
+const AGAIN: Span = Span(200);
 
 /// What the actor starts with.
 #[derive(Clone, Debug)]
@@ -333,7 +333,7 @@ impl State {
     }
 
     /// Hands a question to the actor of a run, which is started where there is none. While a dead
-    /// one waits to be started again, who asks gets no answer, and asks again.
+    /// one waits to be started again, who asks is told so, and asks again.
     async fn pass(
         &mut self,
         run: RunId,
@@ -343,8 +343,18 @@ impl State {
         if !self.runs.contains_key(&run) {
             self.start(run, None, myself).await?;
         }
-        if let Some(actor) = self.runs.get(&run).and_then(|child| child.actor.as_ref()) {
-            actor.cast(message).ok();
+        match self.runs.get(&run) {
+            Some(Child { actor: Some(actor), .. }) => {
+                actor.cast(message).ok();
+            }
+            Some(Child { actor: None, deaths, .. }) => {
+                let stuck = if deaths.stuck() { "is stuck: it " } else { "" };
+                let Deaths { count, cause } = deaths;
+                message.deny(Denial::Unanswered(format!(
+                    "the run's actor {stuck}died {count} times, last of: {cause}"
+                )));
+            }
+            None => {}
         }
         Ok(())
     }

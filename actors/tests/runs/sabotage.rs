@@ -73,7 +73,7 @@ async fn finish(house: &House, hand: &crate::house::Hand) {
 }
 
 /// Tells a story once undisturbed, then once for each message that was handled in it, with a death
-/// there. `lost` are the actors whose death loses an attempt: without `retry` that shows.
+/// there. Spared are actors whose death loses an attempt, where the plan does not repeat that.
 async fn check<F>(story: impl Fn(Saboteur) -> F, spared: &[&str]) -> BTreeSet<Act>
 where
     F: Future<Output = (Ending, BTreeMap<Act, u32>, bool)>,
@@ -83,7 +83,7 @@ where
         if spared.contains(&act.0) {
             continue;
         }
-        for nth in [1, 2, count / 2, *count].into_iter().filter(|nth| nth <= count && *nth > 0) {
+        for nth in BTreeSet::from([1, count.div_ceil(2), *count]) {
             let (ending, _, struck) = story(Saboteur::at(*act, nth)).await;
             assert_eq!(ending, undisturbed, "{act:?} {nth}");
             assert!(struck || nth > 1, "{act:?} {nth} was never handled");

@@ -422,3 +422,22 @@ async fn a_duty_that_dies_again_and_again_is_called_stuck() {
     assert!(chore.stuck && chore.deaths >= 10, "{chore:?}");
     assert!(chore.cause.contains("sabotage"), "{chore:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_actor_dies_again_and_again_says_so() {
+    let house = House::with(Saboteur::always(("pipeline", "start"))).await;
+    let run = house.run(&small()).await;
+    pause(Span::seconds(600)).await;
+    let view = house.control.view(run).await;
+    let Err(Denial::Unanswered(cause)) = view else { panic!("{view:?}") };
+    assert!(cause.contains("is stuck") && cause.contains("sabotage"), "{cause}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_that_ends_is_noticed() {
+    let house = House::new().await;
+    let hand = house.hire("n1", 1, &[]).await;
+    house.stop_control().await;
+    house.fell(&hand).await;
+    tokio::join!(house.control.ended(), hand.side.ended());
+}
