@@ -201,3 +201,25 @@ fn what_cannot_be_carried_out_is_refused_at_submission() {
     let retry = [crate::plan::RetryReason::Lost];
     check(sequence("a", [steps("b")]).retry(2, &retry, 0), "the retry over several stages");
 }
+
+#[test]
+fn the_deepest_condition_that_is_allowed_can_be_read_back() {
+    use super::plans::{plan, sequence, steps, verdict_is};
+    use crate::gate::{Decided, Expression};
+    let nested = |depth: usize| {
+        let mut plan = Plan::clone(&plan(sequence("", [steps("a").when(verdict_is(0, "x"))])));
+        let condition = plan.stages[1].when.as_mut().expect("it has a condition");
+        let Decided::Run(innermost) = condition.decided.clone() else { return plan };
+        let around = depth - innermost.depth();
+        let expression = (0..around).fold(innermost, |inside, place| match place % 2 {
+            0 => Expression::Not(Box::new(inside)),
+            _ => Expression::And(Box::new(inside.clone()), Box::new(inside)),
+        });
+        condition.decided = Decided::Run(expression);
+        plan
+    };
+    let deepest = nested(crate::plan::MAX_CONDITION_DEPTH);
+    assert_eq!(Plan::from_bytes(&deepest.to_bytes()), Ok(deepest));
+    let deeper = nested(crate::plan::MAX_CONDITION_DEPTH + 1);
+    assert!(Plan::from_bytes(&deeper.to_bytes()).is_err());
+}
