@@ -1,7 +1,7 @@
 //! The network, as a port.
 //!
-//! Production implements it with Unix sockets, the simulation with its own; what is assembled from it
-//! is the same code.
+//! Production implements it with Unix sockets, the simulation with its own; what is assembled from
+//! it is the same code.
 
 use crate::wire::hello::Refused;
 use async_trait::async_trait;

@@ -19,8 +19,8 @@ impl Client {
     /// Submits a run of a plan. Repeats with the same `key` in the same project get the first run.
     ///
     /// # Errors
-    /// When the node refuses the plan or cannot be reached; then the run may exist, and a repeat with
-    /// the same key tells.
+    /// When the node refuses the plan or cannot be reached; then the run may exist, and a repeat
+    /// with the same key tells.
     pub async fn submit_plan(
         &self,
         project: &str,

@@ -80,8 +80,8 @@ impl LogFollow {
         self.end
     }
 
-    /// The next bytes, as soon as there are any; `None` at the end of an attempt that is over. May be
-    /// dropped and called again without a gap.
+    /// The next bytes, as soon as there are any; `None` at the end of an attempt that is over. May
+    /// be dropped and called again without a gap.
     ///
     /// # Errors
     /// When there is no such attempt, or the node cannot be reached.

@@ -15,8 +15,8 @@
 //! ```
 //!
 //! Every call may be repeated, so the client repeats what a broken connection cut off, and connects
-//! again where it has to: a control process that restarts in the middle of a follow leaves neither a
-//! gap nor a double. What stays broken for longer than [`Client::patience`] is an error.
+//! again where it has to: a control process that restarts in the middle of a follow leaves neither
+//! a gap nor a double. What stays broken for longer than [`Client::patience`] is an error.
 
 mod calls;
 mod follow;

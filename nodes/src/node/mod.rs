@@ -1,16 +1,17 @@
-//! A node's processes: a small supervisor, and below it control and agent, each a process of its own.
+//! A node's processes: a small supervisor, and below it control and agent, each a process of its
+//! own.
 //!
 //! ```text
-//! otto ──socket──▶ otto-node            holds the lock and the listening socket; restarts the others
-//!                    ├── otto-control   takes connections; shards, journals, actors
-//!                    └── otto-agent     calls control like anybody else
+//! otto ──socket──▶ otto-node              holds lock and listening socket, restarts the others
+//!                    ├── otto-control     takes connections; shards, journals, actors
+//!                    └── otto-agent       calls control like anybody else
 //!                          └── otto-launcher …
 //! ```
 //!
-//! All of them are one executable image under other names. The supervisor holds the listening socket,
-//! so that a connection made while control restarts just waits; each child holds one end of a socket
-//! to the supervisor, and leaves when that ends. So nothing has to be stopped in order: killing the
-//! supervisor ends the node, and the next one takes over what is on disk.
+//! All of them are one executable image under other names. The supervisor holds the listening
+//! socket, so that a connection made while control restarts just waits; each child holds one end of
+//! a socket to the supervisor, and leaves when that ends. So nothing has to be stopped in order:
+//! killing the supervisor ends the node, and the next one takes over what is on disk.
 
 mod agent;
 pub mod build;

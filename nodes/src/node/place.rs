@@ -96,8 +96,8 @@ impl Place {
         self.data.join(format!("{name}.lock"))
     }
 
-    /// Where the node listens: in the data folder, or in a short folder of this user's own where that
-    /// path would be too long for a socket.
+    /// Where the node listens: in the data folder, or in a short folder of this user's own where
+    /// that path would be too long for a socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         let path = self.data.join("otto.sock");

@@ -1,7 +1,7 @@
 //! The supervisor: holds the lock and the listening socket, and keeps control and agent running.
 //!
-//! It is one small loop over descriptors, without a runtime. It never looks into what the others do:
-//! a child that ends is started again after a pause, unless it said that the node leaves.
+//! It is one small loop over descriptors, without a runtime. It never looks into what the others
+//! do: a child that ends is started again after a pause, unless it said that the node leaves.
 
 use super::build::this_build;
 use super::child::{Child, Orders, Role};
@@ -32,8 +32,8 @@ pub enum Lifetime {
     },
 }
 
-/// Runs a node in this process and its children until it leaves. `detached` leaves the terminal, and
-/// reports to whoever reads standard output instead of telling a person.
+/// Runs a node in this process and its children until it leaves. `detached` leaves the terminal,
+/// and reports to whoever reads standard output instead of telling a person.
 #[must_use]
 pub fn serve(place: &Place, lifetime: Lifetime, detached: bool) -> ExitCode {
     if detached {

@@ -190,5 +190,6 @@ pub async fn local_client(place: Place) -> Result<Client, ClientError> {
     Ok(client)
 }
 
-/// How often a node is asked to make way: two clients of different builds must not chase each other.
+/// How often a node is asked to make way: two clients of different builds must not chase each
+/// other.
 const REPLACEMENTS: usize = 3;

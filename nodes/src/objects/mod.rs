@@ -1,8 +1,8 @@
 //! Blobs over an object store: a local folder, memory, or later a service such as S3.
 //!
-//! A blob is named by the hash of its content. Its parts are staged, hashed as they come, and become
-//! visible at once when the last one is there and the hash is right. A store that says it has taken a
-//! blob keeps it through a power loss.
+//! A blob is named by the hash of its content. Its parts are staged, hashed as they come, and
+//! become visible at once when the last one is there and the hash is right. A store that says it
+//! has taken a blob keeps it through a power loss.
 
 mod staged;
 #[cfg(test)]
@@ -36,7 +36,8 @@ struct Staging {
     staged: BTreeMap<Digest, (u64, Arc<Mutex<Staged>>)>,
 }
 
-/// The most blobs that are on their way in at once; the one that was left alone for longest gives way.
+/// The most blobs that are on their way in at once; the one that was left alone for longest gives
+/// way.
 const MAX_STAGED: usize = 64;
 
 impl ObjectBlobs {

@@ -27,7 +27,8 @@ pub(super) struct Staged {
     whole: bool,
 }
 
-/// The least that is handed on at once; object services refuse smaller parts, the last one excepted.
+/// The least that is handed on at once; object services refuse smaller parts, the last one
+/// excepted.
 const HANDED_ON: usize = 5 << 20;
 
 impl Staged {

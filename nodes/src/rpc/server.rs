@@ -1,8 +1,8 @@
 //! The control process's end: takes connections, greets, and answers calls.
 //!
 //! Each connection is one task, and all calls of a connection are answered side by side within it:
-//! when a connection breaks, its calls are dropped with it. A handler hands one command to an actor,
-//! so that loses the answer and nothing else.
+//! when a connection breaks, its calls are dropped with it. A handler hands one command to an
+//! actor, so that loses the answer and nothing else.
 
 use super::api::{
     AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, Listed, LogPart, NodeStatus,

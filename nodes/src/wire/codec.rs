@@ -1,7 +1,7 @@
 //! MessagePack with struct fields by name, for tarpc's transport.
 //!
-//! tokio-serde's own codec writes fields by position, which no other language could read and no later
-//! release could extend.
+//! tokio-serde's own codec writes fields by position, which no other language could read and no
+//! later release could extend.
 
 use super::deadline;
 use bytes::{Bytes, BytesMut};

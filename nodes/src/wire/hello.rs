@@ -63,8 +63,8 @@ impl Hello {
     }
 }
 
-/// What a process was built from. Later builds compare greater: by version, then by when the image was
-/// made.
+/// What a process was built from. Later builds compare greater: by version, then by when the image
+/// was made.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Build {
     /// The release: `0.1.0`.
