@@ -170,8 +170,8 @@ impl ControlSide {
         .await
     }
 
-    /// Bytes of an attempt's log from `offset` on. Where there are none yet, waits for some, at most
-    /// for `wait`.
+    /// Bytes of an attempt's log from `offset` on. Where there are none yet, waits for some, at
+    /// most for `wait`.
     ///
     /// # Errors
     /// There is no such run, its log cannot be read, or no answer came in time.

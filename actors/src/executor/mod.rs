@@ -1,5 +1,5 @@
-//! The actor of one lease at its agent: opens the stage, runs its steps in order, ships the log, and
-//! tells how it ended.
+//! The actor of one lease at its agent: opens the stage, runs its steps in order, ships the log,
+//! and tells how it ended.
 //!
 //! `finally` steps run however the steps ended, also when these were cancelled or timed out, but no
 //! longer than a bound. An executor that dies is followed by one that clears up: the attempt is

@@ -63,8 +63,8 @@ impl Shipping {
         self.outside.ports.spool.grown(self.lease, self.sent).await
     }
 
-    /// Sends one piece. The answer says where to go on: behind it, or earlier where the control side
-    /// was started anew and had not kept all.
+    /// Sends one piece. The answer says where to go on: behind it, or earlier where the control
+    /// side was started anew and had not kept all.
     async fn send(&mut self) -> Result<(), Stale> {
         let read = self.outside.ports.spool.read(self.lease, self.sent, CHUNK_BYTES).await;
         let Ok(bytes) = read else {

@@ -49,8 +49,8 @@ impl Leases {
         Self { open: BTreeMap::new(), patience }
     }
 
-    /// Enters a lease, or what its agent is to be told from now on. A lease that was not here counts
-    /// as renewed now, since an earlier leader may have renewed it until now.
+    /// Enters a lease, or what its agent is to be told from now on. A lease that was not here
+    /// counts as renewed now, since an earlier leader may have renewed it until now.
     pub(crate) fn enter(&mut self, lease: Lease, order: Order, now: Timestamp) {
         if let Some(open) = self.open.get_mut(&lease.id) {
             if open.order != order {

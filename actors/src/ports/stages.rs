@@ -44,8 +44,8 @@ pub struct StepEnd {
 /// Opens stages: makes the workspace and the stage process that confines and starts its steps.
 #[async_trait]
 pub trait Stages: fmt::Debug + Send + Sync + 'static {
-    /// Prepares an attempt. Its log is in the spool under the lease. A future that is dropped before
-    /// it is done leaves nothing behind.
+    /// Prepares an attempt. Its log is in the spool under the lease. A future that is dropped
+    /// before it is done leaves nothing behind.
     async fn open(&self, assignment: &Assignment) -> Result<Arc<dyn Stage>, StageError>;
 
     /// Extends the deadline at which the launcher ends what belongs to a lease: it counts from the
