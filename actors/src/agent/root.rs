@@ -125,8 +125,8 @@ impl State {
     }
 
     /// Starts an executor for a lease. Only the agent counts its slots: without a free one the
-    /// lease is declined. An order for a lease in hand is a repetition; one for a lease that was given up
-    /// is answered with the truth, that nothing is done under it any more.
+    /// lease is declined. An order for a lease in hand is a repetition; one for a lease that was
+    /// given up is answered with the truth, that nothing is done under it any more.
     async fn begin(
         &mut self,
         assignment: Assignment,
