@@ -28,8 +28,6 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long a step may take to end when it is asked to.
-const POLITE_MS: u64 = 5000;
 /// How long a step's output and requests are waited for after its end, where something that it left
 /// running could still write. What comes later goes to the log all the same.
 const AFTERMATH: Duration = Duration::from_millis(250);
@@ -190,7 +188,7 @@ impl OpenStage {
     }
 
     async fn stop(&self) {
-        let stop = ToStage::Stop { grace_ms: POLITE_MS };
+        let stop = ToStage::Stop { grace_ms: self.shared.grace.0 };
         // Where nobody hears it, nothing is left that could be stopped.
         self.process.line.send(&stop, &[]).await.ok();
     }

@@ -41,7 +41,14 @@ pub struct Settings {
     pub hidden: Vec<PathBuf>,
     /// What steps are told of the machine.
     pub host: Host,
+    /// Whether to confine stages in namespaces where the kernel lets us.
+    pub namespaces: bool,
+    /// How long a step may take to end when it is asked to.
+    pub grace: Span,
 }
+
+/// How long a step may take to end when it is asked to, unless the agent is told otherwise.
+pub const GRACE: Span = Span::seconds(5);
 
 /// Stages of a real kernel.
 #[derive(Debug)]
@@ -56,6 +63,7 @@ pub(super) struct Shared {
     pub(super) spool: Arc<DiskSpool>,
     pub(super) blobs: Blobs,
     pub(super) link: Link,
+    pub(super) grace: Span,
     work: PathBuf,
     /// The file of this image, for what calls it by another name.
     image: PathBuf,
@@ -75,15 +83,27 @@ impl NodeStages {
         fs::create_dir_all(&settings.folder)?;
         // Mounts know resolved paths only, so that all of ours are.
         let folder = settings.folder.canonicalize()?;
-        let confinement =
-            Confinement { hidden: outermost(&settings.hidden), processes: process_limit() };
+        let confinement = Confinement {
+            hidden: outermost(&settings.hidden),
+            namespaces: settings.namespaces,
+            processes: process_limit(),
+        };
         let work = folder.join("work");
         clear(&folder, &work)?;
         let link = Link::start(PathBuf::from(OWN_IMAGE), confinement).await?;
         let blobs = Blobs::open(folder.join("blobs"), control, settings.agent)?;
         let open = Mutex::default();
         let image = fs::read_link(OWN_IMAGE)?;
-        let shared = Shared { host: settings.host, spool, blobs, link, work, image, open };
+        let shared = Shared {
+            host: settings.host,
+            spool,
+            blobs,
+            link,
+            grace: settings.grace,
+            work,
+            image,
+            open,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub(crate) struct Confinement {
     /// Folders that no step may see: absolute, resolved, and none inside another.
     pub(crate) hidden: Vec<PathBuf>,
+    /// Whether to try namespaces at all.
+    pub(crate) namespaces: bool,
     /// The most processes and threads that the steps of one stage may have.
     pub(crate) processes: u64,
 }

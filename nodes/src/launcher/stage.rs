@@ -7,14 +7,13 @@ use super::messages::{Confinement, Exit, FromStage, StartFault, StepStart, ToSta
 use super::spawn::{OWN_DESCRIPTORS_FROM, out_of_the_way, spawn};
 use super::tree::{self, Of};
 use super::unpack::unpack;
-use super::watchdog::{arm, boot_time_ms, signals};
+use super::watchdog::{arm, boot_time_ms, signals, timer};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::WaitOptions;
-use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -92,12 +91,11 @@ impl Stage {
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         rustix::stdio::dup2_stdin(&null)?;
         rustix::stdio::dup2_stdout(&null)?;
-        let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)?;
         Ok(Self {
             socket: out_of_the_way(&seed.socket)?,
             lifeline: out_of_the_way(&seed.lifeline)?,
             signals: signals()?,
-            grace: out_of_the_way(&timer)?,
+            grace: out_of_the_way(&timer()?)?,
             nothing: out_of_the_way(&null)?,
             namespaces: seed.namespaces,
             running: None,

@@ -86,7 +86,7 @@ impl Unpacking<'_> {
         if path.as_os_str().is_empty() {
             return if kind == EntryType::Directory { Ok(()) } else { wrong("names no file") };
         }
-        if path.ancestors().any(|part| self.links.contains(part)) {
+        if path.ancestors().skip(1).any(|part| self.links.contains(part)) {
             return wrong("lies behind a link");
         }
         let fresh = self.seen.insert(path.clone());

@@ -10,7 +10,7 @@ use otto_core::ids::{AgentId, AgentRef, Attempt, Digest, Epoch, ProjectId, RunId
 use otto_core::lease::LeaseId;
 use otto_core::plan::StepCall;
 use otto_core::run::outcome::{Section, StepPlace};
-use otto_core::step::Library;
+use otto_core::step::{Library, Parameter};
 use otto_core::time::Span;
 use otto_core::value::Value;
 use otto_nodes::agent::host::Host;
@@ -105,13 +105,14 @@ pub struct Bench {
 
 impl Bench {
     pub async fn new() -> Self {
-        Self::with_log_limit(1 << 30).await
+        Self::with(true, 1 << 30).await
     }
 
-    pub async fn with_log_limit(limit_bytes: u64) -> Self {
+    /// An agent that tries namespaces or does not, with a limit on logs.
+    pub async fn with(namespaces: bool, limit_bytes: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let blobs = Arc::new(Blobs::default());
-        let (spool, stages) = agent(folder.path(), &blobs, limit_bytes).await;
+        let (spool, stages) = agent(folder.path(), &blobs, namespaces, limit_bytes).await;
         Self { folder, blobs, spool, stages }
     }
 
@@ -151,6 +152,7 @@ impl Bench {
 pub async fn agent(
     folder: &Path,
     blobs: &Arc<Blobs>,
+    namespaces: bool,
     limit_bytes: u64,
 ) -> (Arc<DiskSpool>, NodeStages) {
     let data = folder.join("data");
@@ -163,6 +165,8 @@ pub async fn agent(
         folder: data.join("agent"),
         hidden: vec![data],
         host: Host::of_this_process(),
+        namespaces,
+        grace: Span(300),
     };
     let control = Arc::clone(blobs) as Arc<dyn Control>;
     let stages = NodeStages::open(settings, Arc::clone(&spool), control).await;
@@ -201,14 +205,22 @@ pub fn script(text: &str) -> Assignment {
     assignment(vec![call("sh", &[("script", text)])])
 }
 
-/// A call of a step of the standard library.
+/// A call of a step of the standard library, defaults filled in.
 pub fn call(symbol: &str, arguments: &[(&str, &str)]) -> StepCall {
-    let argument =
+    let signature = otto_stdlib::builtin().steps.get(symbol);
+    let parameters = signature.map_or(&[][..], |signature| &signature.parameters);
+    let default =
+        |parameter: &Parameter| Some((parameter.name.clone(), parameter.default.clone()?));
+    let given =
         |(name, value): &(&str, &str)| ((*name).to_owned(), Value::Text((*value).to_owned()));
     StepCall {
         symbol: symbol.to_owned(),
         library: "stdlib".to_owned(),
-        arguments: arguments.iter().map(argument).collect(),
+        arguments: parameters
+            .iter()
+            .filter_map(default)
+            .chain(arguments.iter().map(given))
+            .collect(),
         folder: String::new(),
         settings: BTreeMap::new(),
         timeout: None,
@@ -225,4 +237,33 @@ pub async fn step(
     captured: &BTreeMap<String, Value>,
 ) -> Result<StepEnd, StageError> {
     stage.step(place(index), captured).await
+}
+
+/// Processes of this machine whose command line holds a marker.
+pub fn marked(marker: &str) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").expect("the process table").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.windows(marker.len()).any(|part| part == marker.as_bytes())
+    })
+    .collect()
+}
+
+/// A time for `sleep` that no other process of this machine sleeps for.
+pub fn marker() -> String {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("7{}{next:04}", std::process::id())
+}
+
+/// Waits until something holds that another process brings about.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..1500 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("in 30 seconds this did not come true: {what}");
 }
