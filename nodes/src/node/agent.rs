@@ -8,8 +8,9 @@ use super::process::orphaned;
 use super::system::{SeededChance, SystemClock, seed};
 use super::unix::PathConnector;
 use crate::agent::host::Host;
+use crate::agent::probe;
 use crate::agent::spool::{DiskSpool, LOG_LIMIT_BYTES};
-use crate::agent::stages::{NodeStages, Settings as StageSettings};
+use crate::agent::stages::{GRACE, NodeStages, Settings as StageSettings};
 use crate::rpc::agent_link::AgentLink;
 use crate::wire::hello::Refused;
 use otto_actors::agent::{AgentSide, Ports, Settings};
@@ -40,11 +41,19 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
     let spool = DiskSpool::open(&folder.join("spool"), LOG_LIMIT_BYTES);
     let spool = Arc::new(spool.map_err(|error| unfit(&error))?);
     let host = Host::of_this_process();
-    let settings = StageSettings { agent, folder: folder.clone(), hidden: place.hidden(), host };
+    // Only tools that are new since the last start are asked for their versions.
+    let capabilities = probe::probe(&host, &folder.join("tools.json")).await;
+    let settings = StageSettings {
+        agent,
+        folder: folder.clone(),
+        hidden: place.hidden(),
+        host,
+        namespaces: true,
+        grace: GRACE,
+    };
     let stages = NodeStages::open(settings, Arc::clone(&spool), Arc::clone(&control)).await;
     let stages = stages.map_err(|error| unfit(&error))?;
     tell_level(place, &stages).map_err(|error| unfit(&error))?;
-    let capabilities = capabilities();
     let slots = u32::try_from(capabilities.cores).unwrap_or(u32::MAX).max(MIN_SLOTS);
     let settings = Settings { agent, name: name(), capabilities, slots };
     let ports = Ports {
@@ -70,16 +79,4 @@ fn tell_level(place: &Place, stages: &NodeStages) -> io::Result<()> {
 /// The machine's name.
 fn name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-fn capabilities() -> otto_core::capability::Capabilities {
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let machine = rustix::system::sysinfo();
-    otto_core::capability::Capabilities {
-        cores,
-        memory: machine.totalram * u64::from(machine.mem_unit),
-        arch: std::env::consts::ARCH.to_owned(),
-        os: std::env::consts::OS.to_owned(),
-        tools: std::collections::BTreeMap::new(),
-    }
 }
