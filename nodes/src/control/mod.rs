@@ -104,7 +104,15 @@ pub async fn run_control(
     let opened = Shards::open(disk, executor.as_ref(), config.shards).await;
     let shards = opened.map_err(|error| Refused::from(&error))?;
     let ids = (0..shards.count()).map(ShardId);
-    try_join_all(ids.clone().map(|id| shards.ready(id))).await.map_err(|error| no_shard(&error))?;
+    let mut health = shards.health();
+    tokio::select! {
+        biased;
+        // What broke says more than what waits for it, and that may wait for ever.
+        fault = broken(&mut health) => return Err(Refused::from(&fault)),
+        ready = try_join_all(ids.clone().map(|id| shards.ready(id))) => {
+            ready.map_err(|error| no_shard(&error))?;
+        }
+    }
     let journals = ids.filter_map(|id| shards.journal(id)).collect();
     let store = OpenStore { journals, incarnation: shards.incarnation(), health: shards.health() };
     let ending = attend(store, outside, config, ready).await;
