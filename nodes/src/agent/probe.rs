@@ -29,6 +29,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("bundle", "--version"),
     ("bun", "--version"),
     ("cargo", "--version"),
+    ("cargo-clippy", "--version"),
     ("clang", "--version"),
     ("cmake", "--version"),
     ("curl", "--version"),
@@ -61,8 +62,10 @@ const TOOLS: &[(&str, &str)] = &[
     ("rake", "--version"),
     ("ruby", "--version"),
     ("rustc", "--version"),
+    ("rustfmt", "--version"),
     ("rustup", "--version"),
     ("terraform", "version"),
+    ("tox", "--version"),
     ("uv", "--version"),
     ("yarn", "--version"),
 ];

@@ -47,7 +47,7 @@ enum State {
 }
 
 impl Doctor {
-    pub(super) fn run(self, context: &Context) -> Result<Exit, Fault> {
+    pub(super) fn run(context: &Context) -> Result<Exit, Fault> {
         let mut findings = vec![version(), system_clock()];
         findings.extend(needed_tools());
         match Place::of_user() {

@@ -240,7 +240,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
         Command::Replay(replay) => replay.run(context),
         Command::Steps(steps) => steps.run(context),
         Command::Config(config) => config.run(context),
-        Command::Doctor(doctor) => doctor.run(context),
+        Command::Doctor(doctor::Doctor {}) => doctor::Doctor::run(context),
         Command::Completions(completions) => completions.run(context),
         Command::Help(help) => help.run(context),
     }
