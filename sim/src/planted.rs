@@ -17,6 +17,7 @@ use otto_core::run::event::{Entry, Event};
 use otto_core::run::outcome::Outcome;
 use otto_core::time::{Span, Timestamp};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A bug that a simulation can be run with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +52,7 @@ pub enum Bug {
     LogCut,
     SuccessInvented,
     RetryForever,
-    DutyForgotten,
+    BidsForgotten,
 }
 
 /// All of them.
@@ -82,7 +83,7 @@ pub const ALL: &[Planted] = &[
         20,
     ),
     planted(Bug::RetryForever, "retry-forever", "I20", "attempts are not counted", 40),
-    planted(Bug::DutyForgotten, "duty-forgotten", "L1", "an agent forgets what it is to start", 20),
+    planted(Bug::BidsForgotten, "bids-forgotten", "L1", "an agent's bids never arrive", 20),
 ];
 
 const fn planted(
@@ -278,7 +279,7 @@ impl Logs for SpoiltLogs {
 #[must_use]
 pub fn spoil_control(bug: Option<Bug>, control: SharedControl) -> SharedControl {
     match bug {
-        Some(Bug::DutyForgotten) => Arc::new(SpoiltControl(control)),
+        Some(Bug::BidsForgotten) => Arc::new(SpoiltControl(control)),
         _ => control,
     }
 }
@@ -289,9 +290,9 @@ struct SpoiltControl(SharedControl);
 #[async_trait]
 impl Control for SpoiltControl {
     async fn bid(&self, bid: Bid) -> Result<Vec<Order>, LinkError> {
-        let mut orders = self.0.bid(bid).await?;
-        orders.retain(|order| !matches!(order, Order::Start(_)));
-        Ok(orders)
+        drop(bid);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        Ok(Vec::new())
     }
 
     async fn renew(
