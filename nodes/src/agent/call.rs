@@ -162,19 +162,19 @@ impl<'a> Called<'a> {
             Exit::Code(code) => code,
         };
         let detail = format!("exit code {code}");
-        let outcome = match (&self.signature.entrypoint, code) {
-            (_, 0) => return (Outcome::Success, detail),
-            (Entrypoint::Program { .. } | Entrypoint::Image { .. }, 2) => Outcome::Cancelled,
-            (Entrypoint::Program { .. } | Entrypoint::Image { .. }, 3) => Outcome::Unstable,
-            (Entrypoint::Program { .. } | Entrypoint::Image { .. }, _) => Outcome::Failed,
-            (
-                Entrypoint::Script { .. } | Entrypoint::Arguments(_) | Entrypoint::Folder { .. },
-                code,
-            ) if self.unstable().contains(&code.into()) => Outcome::Unstable,
-            (
-                Entrypoint::Script { .. } | Entrypoint::Arguments(_) | Entrypoint::Folder { .. },
-                _,
-            ) => Outcome::Failed,
+        if code == 0 {
+            return (Outcome::Success, detail);
+        }
+        let outcome = match &self.signature.entrypoint {
+            Entrypoint::Program { .. } | Entrypoint::Image { .. } => match code {
+                2 => Outcome::Cancelled,
+                3 => Outcome::Unstable,
+                _ => Outcome::Failed,
+            },
+            Entrypoint::Script { .. } | Entrypoint::Arguments(_) | Entrypoint::Folder { .. } => {
+                let unstable = self.unstable().contains(&code.into());
+                if unstable { Outcome::Unstable } else { Outcome::Failed }
+            }
         };
         (outcome, detail)
     }

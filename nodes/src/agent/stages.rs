@@ -121,20 +121,14 @@ impl NodeStages {
         let process = shared.link.open(lease, grounds.folder(), assignment.lease_span).await;
         let log =
             shared.spool.log(lease).map_err(|error| StageError::Machine(error.to_string()))?;
-        let stage = OpenStage::new(
-            assignment.clone(),
-            Arc::clone(shared),
-            grounds,
-            process.map_err(machine)?,
-            log,
-            held,
-        )
-        .map_err(machine)?;
+        let stage =
+            OpenStage::new(assignment.clone(), Arc::clone(shared), grounds, process, log, held)
+                .map_err(machine)?;
         let prepared = match assignment.snapshot {
             Some(digest) => self.check_out(&stage, digest).await,
             None => Ok(()),
         };
-        match prepared.and_then(|()| self.put_libraries(&stage)) {
+        match prepared.and_then(|()| put_libraries(&stage)) {
             Ok(()) => Ok(stage),
             Err(error) => {
                 stage.close().await;
@@ -161,29 +155,6 @@ impl NodeStages {
             }
             other => Err(out_of_turn(&other)),
         }
-    }
-
-    /// Puts the repository's step libraries beside the workspace, before any step can change them.
-    fn put_libraries(&self, stage: &OpenStage) -> Result<(), StageError> {
-        for library in stage.assignment().libraries.values() {
-            let LibrarySource::Repository { path } = &library.source else { continue };
-            let unfit = |why: String| StageError::Unfit(format!("the library '{path}': {why}"));
-            if stage.assignment().snapshot.is_none() {
-                return Err(unfit("it lies in the repository, which this stage lacks".to_owned()));
-            }
-            let files = otto_stdlib::library::read_folder(&stage.grounds().workspace(), path)
-                .map_err(|error| unfit(error.to_string()))?;
-            let found = otto_stdlib::library::digest(&files);
-            if found != library.digest {
-                let (there, planned) = (found.short(), library.digest.short());
-                return Err(unfit(format!("it is {there}, and the plan was made with {planned}")));
-            }
-            stage
-                .grounds()
-                .put_library(&library.name, &files)
-                .map_err(|error| StageError::Machine(error.to_string()))?;
-        }
-        Ok(())
     }
 }
 
@@ -242,6 +213,29 @@ impl Drop for Held {
     }
 }
 
+/// Puts the repository's step libraries beside the workspace, before any step can change them.
+fn put_libraries(stage: &OpenStage) -> Result<(), StageError> {
+    for library in stage.assignment().libraries.values() {
+        let LibrarySource::Repository { path } = &library.source else { continue };
+        let unfit = |why: String| StageError::Unfit(format!("the library '{path}': {why}"));
+        if stage.assignment().snapshot.is_none() {
+            return Err(unfit("it lies in the repository, which this stage lacks".to_owned()));
+        }
+        let files = otto_stdlib::library::read_folder(&stage.grounds().workspace(), path)
+            .map_err(|error| unfit(error.to_string()))?;
+        let found = otto_stdlib::library::digest(&files);
+        if found != library.digest {
+            let (there, planned) = (found.short(), library.digest.short());
+            return Err(unfit(format!("it is {there}, and the plan was made with {planned}")));
+        }
+        stage
+            .grounds()
+            .put_library(&library.name, &files)
+            .map_err(|error| StageError::Machine(error.to_string()))?;
+    }
+    Ok(())
+}
+
 /// A stage process said something that nobody asked.
 pub(super) fn out_of_turn(message: &FromStage) -> StageError {
     StageError::Machine(format!("its stage process spoke out of turn: {message:?}"))
@@ -276,7 +270,8 @@ fn clear(folder: &Path, work: &Path) -> io::Result<()> {
             left.push(entry.path());
         }
     }
-    let aside = (0u64..).map(|n| folder.join(format!("left-{n}"))).find(|path| !path.exists());
+    let aside =
+        (0..=u16::MAX).map(|n| folder.join(format!("left-{n}"))).find(|path| !path.exists());
     if let Some(aside) = aside.filter(|_| work.exists()) {
         fs::rename(work, &aside)?;
         left.push(aside);

@@ -185,7 +185,7 @@ mod tests {
         fs::write(closed.join("file"), "goes").expect("a file");
         symlink(&kept, root.join("link")).expect("a link");
         for folder in [&closed, &root.join("a")] {
-            fs::set_permissions(folder, fs::Permissions::from_mode(0)).expect("a mode");
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o000)).expect("a mode");
         }
         remove_tree(&root).await.expect("removed");
         assert!(!root.exists());

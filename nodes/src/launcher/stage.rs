@@ -150,7 +150,7 @@ impl Stage {
             Err(StartFault::Machine("start a process: it has no output".to_owned()))
         } else {
             let output = descriptors.remove(0);
-            move_away(output, descriptors)
+            move_away(&output, &descriptors)
                 .and_then(|(output, extras)| spawn(start, &self.nothing, &output, &extras))
         };
         match started {
@@ -226,9 +226,9 @@ impl Stage {
 }
 
 /// Takes descriptors away from the numbers that steps find theirs at.
-fn move_away(output: OwnedFd, extras: Vec<OwnedFd>) -> Result<(OwnedFd, Vec<OwnedFd>), StartFault> {
+fn move_away(output: &OwnedFd, extras: &[OwnedFd]) -> Result<(OwnedFd, Vec<OwnedFd>), StartFault> {
     let moved: io::Result<Vec<OwnedFd>> =
-        [output].iter().chain(&extras).map(out_of_the_way).collect();
+        std::iter::once(output).chain(extras).map(out_of_the_way).collect();
     let failed = |error: io::Error| {
         StartFault::Machine(format!("move descriptors above {OWN_DESCRIPTORS_FROM}: {error}"))
     };

@@ -101,7 +101,7 @@ impl Unpacking<'_> {
             EntryType::Directory => folder(&target),
             EntryType::Regular | EntryType::Continuous => self.file(entry, &target),
             EntryType::Symlink => {
-                self.link(entry, &path, &target)?;
+                link(entry, &path, &target)?;
                 self.links.insert(path);
                 Ok(())
             }
@@ -130,30 +130,26 @@ impl Unpacking<'_> {
         file.set_modified(modified)?;
         Ok(())
     }
+}
 
-    fn link(
-        &self,
-        entry: &Entry<'_, impl Read>,
-        path: &Path,
-        target: &Path,
-    ) -> Result<(), EntryFault> {
-        let Some(to) = entry.link_name()? else { return wrong("is a link to nothing") };
-        let mut depth = path.components().count() - 1;
-        for component in to.components() {
-            match component {
-                Component::Normal(_) => depth += 1,
-                Component::CurDir => {}
-                Component::ParentDir if depth > 0 => depth -= 1,
-                Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                    return wrong(&format!(
-                        "is a link that leads out of the repository, to '{}'",
-                        to.display()
-                    ));
-                }
+/// Makes a link, where it leads nowhere but into the workspace.
+fn link(entry: &Entry<'_, impl Read>, path: &Path, target: &Path) -> Result<(), EntryFault> {
+    let Some(to) = entry.link_name()? else { return wrong("is a link to nothing") };
+    let mut depth = path.components().count() - 1;
+    for component in to.components() {
+        match component {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                return wrong(&format!(
+                    "is a link that leads out of the repository, to '{}'",
+                    to.display()
+                ));
             }
         }
-        Ok(symlink(&to, target)?)
     }
+    Ok(symlink(&to, target)?)
 }
 
 /// An entry's path, where it stays below the folder that it is unpacked into.

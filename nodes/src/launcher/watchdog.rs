@@ -125,7 +125,7 @@ impl Launcher {
             signals,
             timer: timer()?,
             lifeline,
-            lifeline_held: lifeline_held,
+            lifeline_held,
             confinement,
             namespaces: true,
             stages: BTreeMap::new(),

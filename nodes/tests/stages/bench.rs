@@ -22,13 +22,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// The variable by which a test has this binary play an agent that is killed.
-pub const VICTIM: &str = "OTTO_TEST_VICTIM";
+pub(crate) const VICTIM: &str = "OTTO_TEST_VICTIM";
 
 /// The agent of all tests.
-pub const AGENT: AgentRef = AgentRef { agent: AgentId([7; 16]), incarnation: 1 };
+pub(crate) const AGENT: AgentRef = AgentRef { agent: AgentId([7; 16]), incarnation: 1 };
 
 /// Runs a test on a runtime of its own.
-pub fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -39,12 +39,12 @@ pub fn run(test: impl Future<Output = ()>) {
 
 /// A control side that only keeps blobs.
 #[derive(Debug, Default)]
-pub struct Blobs {
-    pub kept: Mutex<BTreeMap<Digest, Vec<u8>>>,
+pub(crate) struct Blobs {
+    pub(crate) kept: Mutex<BTreeMap<Digest, Vec<u8>>>,
 }
 
 impl Blobs {
-    pub fn put(&self, bytes: Vec<u8>) -> Digest {
+    pub(crate) fn put(&self, bytes: Vec<u8>) -> Digest {
         let digest = Digest::of(&bytes);
         self.kept.lock().expect("no panic").insert(digest, bytes);
         digest
@@ -96,38 +96,38 @@ impl Control for Blobs {
 
 /// An agent's stages in a folder of their own.
 #[derive(Debug)]
-pub struct Bench {
-    pub folder: tempfile::TempDir,
-    pub blobs: Arc<Blobs>,
-    pub spool: Arc<DiskSpool>,
-    pub stages: NodeStages,
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) blobs: Arc<Blobs>,
+    pub(crate) spool: Arc<DiskSpool>,
+    pub(crate) stages: NodeStages,
 }
 
 impl Bench {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(true, 1 << 30).await
     }
 
     /// An agent that tries namespaces or does not, with a limit on logs.
-    pub async fn with(namespaces: bool, limit_bytes: u64) -> Self {
+    pub(crate) async fn with(namespaces: bool, limit_bytes: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let blobs = Arc::new(Blobs::default());
         let (spool, stages) = agent(folder.path(), &blobs, namespaces, limit_bytes).await;
         Self { folder, blobs, spool, stages }
     }
 
-    pub async fn open(&self, assignment: &Assignment) -> Arc<dyn Stage> {
+    pub(crate) async fn open(&self, assignment: &Assignment) -> Arc<dyn Stage> {
         self.stages.open(assignment).await.expect("a stage")
     }
 
     /// The whole log of a lease.
-    pub async fn log(&self, lease: LeaseId) -> String {
+    pub(crate) async fn log(&self, lease: LeaseId) -> String {
         let bytes = self.spool.read(lease, 0, usize::MAX).await.expect("a log");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Opens a stage, runs all its steps, closes it; answers how the steps ended and the log.
-    pub async fn through(&self, assignment: &Assignment) -> (Vec<StepEnd>, String) {
+    pub(crate) async fn through(&self, assignment: &Assignment) -> (Vec<StepEnd>, String) {
         let stage = self.open(assignment).await;
         let mut ends = Vec::new();
         for index in 0..assignment.steps.len() {
@@ -141,7 +141,7 @@ impl Bench {
     }
 
     /// Whether anything of a lease is left in the agent's folder, its log excepted.
-    pub fn left(&self) -> Vec<PathBuf> {
+    pub(crate) fn left(&self) -> Vec<PathBuf> {
         let work = self.folder.path().join("data/agent/work");
         let entries = std::fs::read_dir(work).expect("the work folder");
         entries.map(|entry| entry.expect("an entry").path()).collect()
@@ -149,7 +149,7 @@ impl Bench {
 }
 
 /// Makes spool and stages in `<folder>/data`, all of which is hidden from steps.
-pub async fn agent(
+pub(crate) async fn agent(
     folder: &Path,
     blobs: &Arc<Blobs>,
     namespaces: bool,
@@ -174,7 +174,7 @@ pub async fn agent(
 }
 
 /// An assignment of steps from the standard library.
-pub fn assignment(steps: Vec<StepCall>) -> Assignment {
+pub(crate) fn assignment(steps: Vec<StepCall>) -> Assignment {
     Assignment {
         lease: LeaseId {
             run: RunId { project: ProjectId(7), number: 1 },
@@ -196,17 +196,17 @@ pub fn assignment(steps: Vec<StepCall>) -> Assignment {
     }
 }
 
-pub fn named(library: Library) -> (String, Library) {
+pub(crate) fn named(library: Library) -> (String, Library) {
     (library.name.clone(), library)
 }
 
 /// An assignment of one script.
-pub fn script(text: &str) -> Assignment {
+pub(crate) fn script(text: &str) -> Assignment {
     assignment(vec![call("sh", &[("script", text)])])
 }
 
 /// A call of a step of the standard library, defaults filled in.
-pub fn call(symbol: &str, arguments: &[(&str, &str)]) -> StepCall {
+pub(crate) fn call(symbol: &str, arguments: &[(&str, &str)]) -> StepCall {
     let signature = otto_stdlib::builtin().steps.get(symbol);
     let parameters = signature.map_or(&[][..], |signature| &signature.parameters);
     let default =
@@ -227,11 +227,11 @@ pub fn call(symbol: &str, arguments: &[(&str, &str)]) -> StepCall {
     }
 }
 
-pub fn place(index: usize) -> StepPlace {
+pub(crate) fn place(index: usize) -> StepPlace {
     StepPlace { section: Section::Steps, index: u32::try_from(index).expect("few steps") }
 }
 
-pub async fn step(
+pub(crate) async fn step(
     stage: &dyn Stage,
     index: usize,
     captured: &BTreeMap<String, Value>,
@@ -240,7 +240,7 @@ pub async fn step(
 }
 
 /// Processes of this machine whose command line holds a marker.
-pub fn marked(marker: &str) -> Vec<i32> {
+pub(crate) fn marked(marker: &str) -> Vec<i32> {
     let entries = std::fs::read_dir("/proc").expect("the process table").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|pid| {
@@ -251,14 +251,14 @@ pub fn marked(marker: &str) -> Vec<i32> {
 }
 
 /// A time for `sleep` that no other process of this machine sleeps for.
-pub fn marker() -> String {
+pub(crate) fn marker() -> String {
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     format!("7{}{next:04}", std::process::id())
 }
 
 /// Waits until something holds that another process brings about.
-pub async fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..1500 {
         if holds() {
             return;

@@ -4,7 +4,7 @@ use crate::Case;
 use crate::bench::{Bench, run, script};
 use otto_nodes::launcher::Level;
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("confinement::the_nodes_folders_are_hidden", hidden),
     ("confinement::a_step_has_no_rights_and_nothing_of_ours_open", rights),
     ("confinement::without_namespaces_steps_run_and_it_is_said", sessions),

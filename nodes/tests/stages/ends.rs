@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode};
 use std::sync::Arc;
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("ends::a_daemon_goes_with_its_stage", daemons),
     ("ends::a_fork_bomb_goes_with_its_stage", bomb),
     ("ends::who_is_asked_to_end_may_do_so_in_peace", polite),
@@ -131,7 +131,7 @@ fn overdue() {
 
 /// Plays an agent with one stage, in a process of its own. Where its stage is ended behind its back,
 /// it opens another one.
-pub fn victim(folder: &Path) -> ExitCode {
+pub(crate) fn victim(folder: &Path) -> ExitCode {
     let text = std::fs::read_to_string(folder.join("script")).expect("a script");
     let namespaces = folder.join("namespaces").exists();
     let mut went_on = false;

@@ -5,7 +5,7 @@ use crate::bench::{Bench, assignment, call, marked, marker, run, script};
 use otto_actors::ports::logs::Spool;
 use otto_core::run::outcome::Outcome;
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("logs::bytes_are_kept_as_they_are", bytes),
     ("logs::a_flood_arrives_whole", flood),
     ("logs::what_is_cut_off_says_so", limit),

@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 
 /// A test by its name.
-pub type Case = (&'static str, fn());
+pub(crate) type Case = (&'static str, fn());
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args();

@@ -12,7 +12,7 @@ use otto_stdlib::library::{File, Files};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("steps::exits_count_as_the_language_says", exits),
     ("steps::an_interpreter_line_is_honoured", interpreters),
     ("steps::the_environment_is_made_from_nothing", environment),
