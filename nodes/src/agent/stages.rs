@@ -118,7 +118,14 @@ impl NodeStages {
         let lease = assignment.lease;
         let machine = |error: io::Error| StageError::Machine(error.to_string());
         let grounds = Grounds::make(&shared.work, &shared.image, lease).await.map_err(machine)?;
-        let process = shared.link.open(lease, grounds.folder(), assignment.lease_span).await;
+        let opened = shared.link.open(lease, grounds.folder(), assignment.lease_span).await;
+        let process = match opened {
+            Ok(process) => process,
+            Err(error) => {
+                grounds.remove().await.map_err(machine)?;
+                return Err(machine(error));
+            }
+        };
         let log =
             shared.spool.log(lease).map_err(|error| StageError::Machine(error.to_string()))?;
         let stage =
