@@ -249,7 +249,7 @@ impl Lowering<'_> {
         let mut conditions: Vec<&Expression> = Vec::new();
         if let Some(when) = parts.says.get("when").copied() {
             match &when.shape {
-                Shape::Head(head) if !head.is_empty() => conditions.extend(head),
+                Shape::Head(head) if head.len() == 1 => conditions.extend(head),
                 Shape::Conditions(items) if !items.is_empty() => {
                     for item in items {
                         match item {

@@ -137,7 +137,7 @@ impl Lowering<'_> {
                 self.tell(problem);
             }
             match (arm.name.text.as_str(), &arm.shape) {
-                ("when", Shape::Block { head: Some(head), body }) if !head.is_empty() => {
+                ("when", Shape::Block { head: Some(head), body }) if head.len() == 1 => {
                     arms.extend(self.arm(Kind::When, arm, head, body, &scope));
                 }
                 ("when", _) => {

@@ -4,6 +4,7 @@ use super::types::{leaves, value_in_script};
 use super::{Lowering, Scope};
 use crate::diagnostic::{Diagnostic, Id, nearest};
 use crate::tree::{Argument, Body, Expression, Kind, Name, Place, Shape, Statement};
+use otto_core::capability::Need;
 use otto_core::plan::StepCall;
 use otto_core::step::{Entrypoint, Parameter, Signature};
 use otto_core::value::{Value, ValueType};
@@ -123,11 +124,18 @@ impl Lowering<'_> {
         }
         let Some((arguments, timeout)) = self.arguments(&given, signature, scope) else { return };
         if let Entrypoint::Folder { parameter } = &signature.entrypoint {
+            if timeout.is_some() {
+                let message = format!("`{}` is no process, so it has no time limit", name.text);
+                let problem = Diagnostic::error(Id::UnknownArgument, name.place, message)
+                    .help("give one to the steps in it, or to the stage");
+                self.tell(problem);
+            }
             return self.folder(&given, arguments.get(parameter), scope, around, calls);
         }
         let mut settings = around.settings.clone();
         settings.extend(self.own_settings(&given, scope));
         self.call(&library, signature);
+        self.needs_architecture(signature, scope);
         calls.push(StepCall {
             symbol: signature.symbol.clone(),
             library,
@@ -136,6 +144,19 @@ impl Lowering<'_> {
             settings,
             timeout,
         });
+    }
+
+    /// A step that runs on some architectures only makes its stage need one of them.
+    fn needs_architecture(&mut self, signature: &Signature, scope: &Scope) {
+        if signature.architectures.is_empty() {
+            return;
+        }
+        let any = Need::Any(signature.architectures.iter().cloned().map(Need::Arch).collect());
+        if let Need::All(needs) = &mut self.at(scope.stage).runtime
+            && !needs.contains(&any)
+        {
+            needs.push(any);
+        }
     }
 
     /// A statement that calls no step, whatever its word.

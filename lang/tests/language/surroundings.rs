@@ -159,7 +159,10 @@ pub(crate) fn libraries() -> BTreeMap<String, Library> {
             deploy,
         ],
     );
-    let other = library("other", folder("ci/other"), Vec::new(), vec![step("ping", Vec::new())]);
+    let mut flash = step("flash", Vec::new());
+    flash.1.architectures = ["aarch64", "arm"].map(str::to_owned).into();
+    let other =
+        library("other", folder("ci/other"), Vec::new(), vec![step("ping", Vec::new()), flash]);
     [("stdlib", stdlib), ("./ci/slack", slack), ("./ci/other", other)]
         .map(|(target, library)| (target.to_owned(), library))
         .into()
