@@ -284,7 +284,8 @@ impl Mistake<'_> {
     /// The tokens to take out, so that the rest can be read.
     fn range(&self) -> (usize, usize) {
         match self.lexeme(self.at) {
-            // Something is missing before a closing bracket or the end: what is there makes no whole.
+            // Something is missing before a closing bracket or the end: what is there makes
+            // no whole.
             None | Some(Lexeme::Close) => {
                 let start = self.statement_start();
                 let opening = self.tokens[..self.at].iter().rposition(|t| t.lexeme == Lexeme::Open);

@@ -245,7 +245,8 @@ fn quoted(value: &Value) -> String {
     }
 }
 
-/// Joins decisions by "and" or "or": one that settles it alone does, with its own reason; those that
+/// Joins decisions by "and" or "or": one that settles it alone does, with its own
+/// reason; those that
 /// the run decides stay.
 fn join(decisions: Vec<Decision>, all: bool) -> Decision {
     if let Some(settles) = decisions.iter().position(|one| one.truth() == Some(!all)) {

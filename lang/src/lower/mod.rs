@@ -1,7 +1,8 @@
 //! From a tree to a plan: every check, and the meaning of every construct.
 //!
 //! One walk does both, so that what is checked is what is planned. It goes on after an error, and
-//! gives either a plan or all that is wrong. `each` is expanded on the way; a mistake in its body is
+//! gives either a plan or all that is wrong. `each` is expanded on the way; a
+//! mistake in its body is
 //! told once.
 
 mod conditions;

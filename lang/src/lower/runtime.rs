@@ -117,7 +117,7 @@ impl Lowering<'_> {
             }
             "computer" => self.not_there_yet(
                 part.place,
-                "`computer`, an agent by its label (say what it must have instead: tools, arch, os)",
+                "`computer`, an agent by its label (say what it must have: tools, arch, os)",
             ),
             "docker" if !matches!(part.shape, Shape::Word) => {
                 self.not_there_yet(part.place, "`docker { image = … }`, steps in a container");

@@ -283,7 +283,8 @@ impl Lowering<'_> {
         self.tell(problem);
     }
 
-    /// `gates { … }`: another stage's conditions, with `from`, and then the bare ones at the entrance.
+    /// `gates { … }`: another stage's conditions, with `from`, and then the bare ones
+    /// at the entrance.
     fn gates(&mut self, gates: &Statement, scope: &Scope) -> Option<Condition> {
         let body = self.block(gates, "enter { branch == 'main' }")?;
         if body.statements.is_empty() {

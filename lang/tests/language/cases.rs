@@ -1,6 +1,7 @@
 //! Every `tests/cases/<topic>/<case>.otto` gives the `.plan` or the `.errors` beside it.
 //!
-//! `BLESS=1 cargo test -p otto-lang` writes what comes out as what is expected: read the difference.
+//! `BLESS=1 cargo test -p otto-lang` writes what comes out as what is expected:
+//! read the difference.
 
 use crate::readable::readable;
 use crate::surroundings::{Asked, libraries};

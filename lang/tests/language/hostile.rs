@@ -46,20 +46,23 @@ fn read(text: &str) -> Vec<Diagnostic> {
 
 /// Pieces that an Ottofile is made of, and some that it is not.
 fn piece() -> impl Strategy<Value = &'static str> {
-    const WORDS: &str = r#"pipeline stage ('B') { } ( ) [ ] steps sh 'x' "${ }" ' '' ''' " \ = == -> : ,
-        in matches when each it use parameters enter gates choose otherwise parallel needs dir // /* */
-        20m 3.3.1 -1 true ! && || < output('B').x params.x branch é ${ runtime from settings A timeout
-        finally retry any environment ; + @ concat( files('a') stages outputs"#;
+    const WORDS: &str = r#"pipeline stage ('B') { } ( ) [ ] steps sh 'x' "${ }" ' '' ''' " \ =
+        == -> : , in matches when each it use parameters enter gates choose otherwise parallel
+        needs dir // /* */ 20m 3.3.1 -1 true ! && || < output('B').x params.x branch é ${ runtime
+        from settings A timeout finally retry any environment ; + @ concat( files('a') outputs"#;
     let gaps = ["\n", "\r\n", "  ", "\t", "'''\n", "\u{feff}", "\0"];
     prop::sample::select(WORDS.split_whitespace().chain(gaps).collect::<Vec<_>>())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn words_in_any_order(pieces in prop::collection::vec((piece(), any::<bool>()), 0..60)) {
-        let text: String = pieces.iter().flat_map(|(piece, gap)| [*piece, if *gap { " " } else { "" }]).collect();
+        let spaced = |(piece, gap): &(&'static str, bool)| [*piece, if *gap { " " } else { "" }];
+        let text: String = pieces.iter().flat_map(spaced).collect();
         read(&text);
         read(&format!("pipeline {{ stage('A') {{ {text} }} }}"));
     }
