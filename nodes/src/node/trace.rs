@@ -24,6 +24,7 @@ pub(super) fn begin(folder: &Path, name: &str) -> io::Result<()> {
     let begun = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
+        .log_internal_errors(false)
         .with_writer(Mutex::new(writer))
         .try_init();
     begun.map_err(io::Error::other)?;
@@ -50,17 +51,26 @@ impl Bounded {
     }
 }
 
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl Bounded {
+    fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.length > MAX_BYTES {
             let mut before = self.path.clone().into_os_string();
             before.push(".1");
             fs::rename(&self.path, before)?;
             *self = Self::open(self.path.clone())?;
         }
-        let written = self.file.write(bytes)?;
-        self.length += written as u64;
-        Ok(written)
+        self.file.write_all(bytes)?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Write for Bounded {
+    /// Never fails: on a full disk a trace is lost. Telling so would be traced, too, and wait for
+    /// the very lock that is held here.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.add(bytes).ok();
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
