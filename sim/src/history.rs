@@ -8,6 +8,7 @@ use otto_core::lease::LeaseId;
 use otto_core::run::outcome::{Outcome, StepPlace};
 use serde::Serialize;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a client learnt of a wish of its.
@@ -171,14 +172,24 @@ impl fmt::Display for Fact {
 
 /// A history that all parts of a simulation write.
 #[derive(Clone, Debug, Default)]
-pub struct History(Arc<Mutex<Vec<Moment>>>);
+pub struct History {
+    moments: Arc<Mutex<Vec<Moment>>>,
+    /// The time between the steps of the simulation, when no host is at work.
+    between_ms: Arc<AtomicU64>,
+}
 
 impl History {
     /// Takes in what happens now at a host.
     pub fn add(&self, host: &str, fact: Fact) {
-        let elapsed = turmoil::sim_elapsed().unwrap_or_default();
-        let at_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let elapsed = turmoil::sim_elapsed().map(|elapsed| elapsed.as_millis());
+        let at_ms = elapsed.and_then(|elapsed| u64::try_from(elapsed).ok());
+        let at_ms = at_ms.unwrap_or_else(|| self.between_ms.load(Ordering::Relaxed));
         self.lock().push(Moment { at_ms, host: host.to_owned(), fact });
+    }
+
+    /// Says what time it is, for what happens while no host is at work.
+    pub fn set_time(&self, at_ms: u64) {
+        self.between_ms.store(at_ms, Ordering::Relaxed);
     }
 
     /// Takes in that something rare was reached.
@@ -204,6 +215,6 @@ impl History {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Moment>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.moments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

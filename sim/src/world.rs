@@ -115,6 +115,7 @@ impl World {
         loop {
             let finished = self.sim.step().map_err(|error| error.to_string())?;
             let now = self.now_ms();
+            self.machines.history.set_time(now);
             self.repair(now);
             self.supervise(now);
             while self.faults.first().is_some_and(|fault| fault.at_ms <= now) {
