@@ -1,8 +1,8 @@
 //! Conventions: what a repository without an Ottofile most likely wants, and why.
 //!
 //! Pure: a listing of the repository's top goes in, an Ottofile comes out, which is read like any
-//! other. So there is one way from text to plan, and `otto init` writes down exactly what would run.
-//! A convention never guesses a delivery, and never turns warnings into failures.
+//! other. So there is one way from text to plan, and `otto init` writes down exactly what would
+//! run. A convention never guesses a delivery, and never turns warnings into failures.
 
 mod go;
 mod java;

@@ -8,8 +8,8 @@ const SCRIPTS: [&str; 5] = ["lint", "typecheck", "check", "test", "build"];
 /// What `npm init` writes for a package without tests.
 const PLACEHOLDER: &str = "no test specified";
 
-/// A package manager and how it installs exactly what its lock file says.
-struct Manager {
+/// A package installer and how it installs exactly what its lock file says.
+struct Installer {
     tool: &'static str,
     install: &'static str,
     /// The lock file that chose it.
@@ -19,20 +19,20 @@ struct Manager {
 pub(super) fn recognise(listing: &Listing) -> Option<Convention> {
     let text = listing.content("package.json")?;
     let package: Value = serde_json::from_str(text).ok()?;
-    let manager = manager(listing, &package);
+    let installer = installer(listing, &package);
     let mut reasons = Vec::new();
-    let installs = manager.lock.is_some() || needs_packages(&package);
-    match (manager.lock, installs) {
-        (Some(lock), _) => reasons.push(format!("{lock}: {}", manager.install)),
-        (None, true) => reasons.push(format!("no lock file: {}", manager.install)),
+    let installs = installer.lock.is_some() || needs_packages(&package);
+    match (installer.lock, installs) {
+        (Some(lock), _) => reasons.push(format!("{lock}: {}", installer.install)),
+        (None, true) => reasons.push(format!("no lock file: {}", installer.install)),
         (None, false) => reasons.push("no dependencies: nothing is installed".to_owned()),
     }
     let scripts: Vec<&str> =
         SCRIPTS.into_iter().filter(|name| is_real(&package, name, &mut reasons)).collect();
-    let tools = if manager.tool == "npm" { vec!["npm"] } else { vec!["node", manager.tool] };
-    let install = installs.then_some(manager.install);
+    let tools = if installer.tool == "npm" { vec!["npm"] } else { vec!["node", installer.tool] };
+    let install = installs.then_some(installer.install);
     let stage = |name: &str| {
-        let run = format!("{} run {name}", manager.tool);
+        let run = format!("{} run {name}", installer.tool);
         let scripts: Vec<&str> = install.into_iter().chain([run.as_str()]).collect();
         Inferred::new(name, &tools, &scripts)
     };
@@ -44,30 +44,32 @@ pub(super) fn recognise(listing: &Listing) -> Option<Convention> {
     Some(Convention { name: "npm", found: "package.json".to_owned(), stages, reasons })
 }
 
-fn manager(listing: &Listing, package: &Value) -> Manager {
-    let named = package.get("packageManager").and_then(Value::as_str).unwrap_or_default();
+fn installer(listing: &Listing, package: &Value) -> Installer {
+    let is_choice = |name: &str| name.eq_ignore_ascii_case("packagemanager");
+    let choice = package.as_object().into_iter().flatten().find(|(name, _)| is_choice(name));
+    let named = choice.and_then(|(_, value)| value.as_str()).unwrap_or_default();
     let modern_yarn = listing.has(".yarnrc.yml")
         || named.strip_prefix("yarn@").is_some_and(|version| !version.starts_with("1."));
     let lock =
         listing.first(&["pnpm-lock.yaml", "yarn.lock", "package-lock.json", "npm-shrinkwrap.json"]);
     match lock {
         Some("pnpm-lock.yaml") => {
-            Manager { tool: "pnpm", install: "pnpm install --frozen-lockfile", lock }
+            Installer { tool: "pnpm", install: "pnpm install --frozen-lockfile", lock }
         }
         Some("yarn.lock") if modern_yarn => {
-            Manager { tool: "yarn", install: "yarn install --immutable", lock }
+            Installer { tool: "yarn", install: "yarn install --immutable", lock }
         }
         Some("yarn.lock") => {
-            Manager { tool: "yarn", install: "yarn install --frozen-lockfile", lock }
+            Installer { tool: "yarn", install: "yarn install --frozen-lockfile", lock }
         }
-        Some(_) => Manager { tool: "npm", install: "npm ci", lock },
+        Some(_) => Installer { tool: "npm", install: "npm ci", lock },
         None if named.starts_with("pnpm@") => {
-            Manager { tool: "pnpm", install: "pnpm install", lock }
+            Installer { tool: "pnpm", install: "pnpm install", lock }
         }
         None if named.starts_with("yarn@") => {
-            Manager { tool: "yarn", install: "yarn install", lock }
+            Installer { tool: "yarn", install: "yarn install", lock }
         }
-        None => Manager { tool: "npm", install: "npm install", lock },
+        None => Installer { tool: "npm", install: "npm install", lock },
     }
 }
 

@@ -1,6 +1,7 @@
 //! A plan as JSON for programs. The shape is a promise: fields are added, never changed.
 //!
-//! Spans are in milliseconds, sizes in bytes; stages speak of each other by their place in `stages`.
+//! Spans are in milliseconds, sizes in bytes; stages speak of each other by their place in
+//! `stages`.
 
 use super::{Verdict, call, judged, verdicts};
 use otto_core::capability::Need;

@@ -1,7 +1,7 @@
 //! Explain: a plan as text, JSON, Mermaid and DOT. What is printed here is what runs.
 //!
-//! All four are pure functions of the plan. They share the wording of this module, so that a stage is
-//! described in the same words wherever it is shown.
+//! All four are pure functions of the plan. They share the wording of this module, so that a
+//! stage is described in the same words wherever it is shown.
 
 mod dot;
 mod graph;

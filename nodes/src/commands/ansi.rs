@@ -1,7 +1,8 @@
 //! What steps print, made harmless for a terminal: colours may stay, nothing may move the cursor,
 //! change the title or answer in the reader's name.
 
-/// A text without control sequences, but for colours where they are wanted. Line ends and tabs stay.
+/// A text without control sequences, but for colours where they are wanted. Line ends and tabs
+/// stay.
 pub(super) fn harmless(text: &str, colored: bool) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,4 +1,5 @@
-//! What goes wrong in front of a person: what, where, what to do now; and the codes that scripts read.
+//! What goes wrong in front of a person: what, where, what to do now; and the codes that scripts
+//! read.
 
 use super::screen::Paint;
 use std::fmt;

@@ -161,7 +161,8 @@ impl Following<'_> {
         Ok(())
     }
 
-    /// The first Ctrl-C announces that it will detach, the second cancels, the third leaves at once.
+    /// The first Ctrl-C announces that it will detach, the second cancels, the third leaves at
+    /// once.
     async fn interrupted(&mut self) -> Result<Option<End>, Fault> {
         self.interrupts += 1;
         let screen = &self.context.screen;

@@ -1,10 +1,10 @@
 //! The snapshot that stages start with: the working tree without what git ignores, as one archive.
 //!
 //! The archive is the same for the same working tree whenever it is made: entries in the order of
-//! their paths, no owners, only the executable bit of the modes. So its digest says whether the node
-//! has it already. The times of the files are kept, because tools such as make and cargo tell by them
-//! what changed. Files may change while they are packed: what was read is what is packed, the archive
-//! stays whole, and the person is told.
+//! their paths, no owners, only the executable bit of the modes. So its digest says whether the
+//! node has it already. The times of the files are kept, because tools such as make and cargo
+//! tell by them what changed. Files may change while they are packed: what was read is what is
+//! packed, the archive stays whole, and the person is told.
 
 use super::fault::{Fault, Id};
 use super::repository::Repository;
@@ -86,8 +86,8 @@ pub(super) fn digest_of(repository: &Repository, patterns: &[String]) -> Result<
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// The files that count, in the order of their paths. Where the repository of git begins further up,
-/// the walk does too, because ignore files there count.
+/// The files that count, in the order of their paths. Where the repository of git begins further
+/// up, the walk does too, because ignore files there count.
 fn walk(repository: &Repository) -> ignore::Walk {
     let top = repository.git.as_deref().unwrap_or(&repository.root);
     let root = repository.root.clone();
@@ -175,8 +175,8 @@ fn changed(before: &Metadata, after: &Metadata) -> bool {
     before.len() != after.len() || before.modified().ok() != after.modified().ok()
 }
 
-/// When a file was changed, in seconds since 1970. Rounded up: a tool that compares it with the time
-/// of an earlier build must never take a changed file for an unchanged one.
+/// When a file was changed, in seconds since 1970. Rounded up: a tool that compares it with the
+/// time of an earlier build must never take a changed file for an unchanged one.
 fn modified(file: &Metadata) -> u64 {
     let since = file.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |since| since.as_secs() + u64::from(since.subsec_nanos() > 0))

@@ -144,7 +144,8 @@ fn rank(phase: &Phase) -> Rank {
     }
 }
 
-/// Cuts a line to the terminal's width: a wrapped one could not be taken back. Colours have no width.
+/// Cuts a line to the terminal's width: a wrapped one could not be taken back. Colours have no
+/// width.
 fn cut(line: &str, columns: usize) -> String {
     let mut cut = String::with_capacity(line.len());
     let mut width = 0;
