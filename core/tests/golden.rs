@@ -179,7 +179,7 @@ fn finish<const STAGE: u32>(run: &Run, outcome: Outcome) -> Wish {
             format!("site-{STAGE}"),
             Digest([STAGE.to_le_bytes()[0]; 32]),
         )]),
-        log_bytes: 1024,
+        log_bytes: Some(1024),
     };
     Wish::Finish { stage, attempt: leased.attempt, epoch: leased.epoch, facts, end }
 }

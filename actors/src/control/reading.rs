@@ -211,8 +211,6 @@ impl ControlSide {
         let length = self.parts.logs.length(log).await.map_err(|error| unreadable(&error))?;
         Ok(attempt.ended.as_ref().filter(|_| length <= shown).map(|end| match end.log_bytes {
             None => LogEnd::Torn,
-            // The agent had given it up, and says nothing of what it had printed.
-            Some(counted) if counted < shown => LogEnd::Torn,
             Some(counted) if counted > shown => LogEnd::Cut { missing_bytes: counted - shown },
             Some(_) => LogEnd::Whole,
         }))

@@ -212,7 +212,7 @@ impl Tally {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             artifacts: self.artifacts.clone(),
-            log_bytes,
+            log_bytes: Some(log_bytes),
         })
     }
 }

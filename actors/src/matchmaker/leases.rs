@@ -130,6 +130,9 @@ impl Leases {
 
     /// What an agent is to be told now. What it was told and does not hold, it may not have got: an
     /// order is repeated after a while.
+    ///
+    /// An agent that is told to start counts its lease from the bid that is answered with this, so
+    /// here it counts from now, which is later: else it could be lost while the agent may begin.
     pub(crate) fn orders(&mut self, agent: AgentRef, now: Timestamp) -> Vec<Order> {
         let theirs = self.open.values_mut().filter(|open| open.agent == agent);
         let mut orders = Vec::new();
@@ -140,6 +143,9 @@ impl Leases {
             };
             let due = wanted && open.told.is_none_or(|told| now.since(told) >= REPEAT);
             if due {
+                if matches!(open.order, Order::Start(_)) {
+                    open.renewed = now;
+                }
                 orders.push(open.order.clone());
                 open.told = Some(now);
             }

@@ -192,7 +192,7 @@ impl Draft {
             cause: end.cause.clone(),
             captured: captured.map(|(name, value)| (name.clone(), value.clone())).collect(),
             artifacts: end.artifacts.clone(),
-            log_bytes: Some(end.log_bytes),
+            log_bytes: end.log_bytes,
         };
         // An agent that finished was not skipped; saying so is its bug, and no success.
         let outcome = if end.outcome == Outcome::Skipped { Outcome::Failed } else { end.outcome };

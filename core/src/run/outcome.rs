@@ -112,12 +112,12 @@ pub struct AttemptEnd {
     pub captured: BTreeMap<String, Value>,
     /// The artifacts that were kept, by name.
     pub artifacts: BTreeMap<String, Digest>,
-    /// The length of the attempt's whole log in bytes.
-    pub log_bytes: u64,
+    /// The length of the attempt's whole log in bytes; `None` where the agent cannot say.
+    pub log_bytes: Option<u64>,
 }
 
 impl AttemptEnd {
-    /// The end of an attempt that left nothing.
+    /// The end of an attempt that left nothing; of the log of a lost one, nobody can say.
     #[must_use]
     pub fn idle(outcome: Outcome, cause: &str) -> Self {
         Self {
@@ -125,7 +125,7 @@ impl AttemptEnd {
             cause: cause.to_owned(),
             captured: BTreeMap::new(),
             artifacts: BTreeMap::new(),
-            log_bytes: 0,
+            log_bytes: (outcome != Outcome::Lost).then_some(0),
         }
     }
 }

@@ -237,7 +237,7 @@ async fn finish(agent: &AgentLink, assignment: &Assignment, outcome: Outcome) {
         cause: String::new(),
         captured: BTreeMap::new(),
         artifacts: BTreeMap::new(),
-        log_bytes: 6,
+        log_bytes: Some(6),
     };
     let reports = vec![Report::Finished { lease, facts: Vec::new(), end }];
     assert_eq!(agent.report(AGENT, reports).await, Ok(vec![ReportAnswer::Taken]));

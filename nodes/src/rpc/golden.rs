@@ -196,7 +196,7 @@ fn agent_frames(frames: &mut Frames) {
         cause: "exit code 1".to_owned(),
         captured: BTreeMap::new(),
         artifacts: BTreeMap::from([("a".to_owned(), Digest([2; 32]))]),
-        log_bytes: 7,
+        log_bytes: Some(7),
     };
     let reports = vec![
         Report::Declined { lease: LEASE },

@@ -1,6 +1,7 @@
 //! The lease table, word by word.
 
 use super::*;
+use crate::ports::control::Assignment;
 use otto_core::ids::{AgentId, ProjectId};
 use otto_core::run::duty::EndReason;
 
@@ -87,6 +88,30 @@ fn orders_are_repeated_after_a_while() {
     leases.enter(Lease { id: lease(2), agent: agent(1) }, end(2), at(2));
     assert_eq!(leases.orders(agent(1), Timestamp(1600)), [end(2)]);
     assert_eq!(leases.orders(agent(2), Timestamp(9999)), []);
+}
+
+#[test]
+fn an_order_to_start_counts_as_a_renewal() {
+    let assignment = Assignment {
+        lease: lease(1),
+        lease_span: Span::seconds(15),
+        project: String::new(),
+        path: String::new(),
+        steps: Vec::new(),
+        finally: Vec::new(),
+        libraries: BTreeMap::new(),
+        settings: BTreeMap::new(),
+        timeout: None,
+        snapshot: None,
+        outputs: BTreeMap::new(),
+        artifacts: BTreeMap::new(),
+    };
+    let mut leases = Leases::new(PATIENCE);
+    let start = Order::Start(Box::new(assignment));
+    leases.enter(Lease { id: lease(1), agent: agent(1) }, start, at(0));
+    assert_eq!(leases.orders(agent(1), at(16)).len(), 1);
+    assert_eq!(leases.lost(at(32)), [], "the agent may have begun at second 16");
+    assert_eq!(leases.lost(at(33)).len(), 1);
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(crate) fn end(outcome: Outcome) -> AttemptEnd {
         cause,
         captured: BTreeMap::new(),
         artifacts: BTreeMap::new(),
-        log_bytes: 10,
+        log_bytes: Some(10),
     }
 }
 
