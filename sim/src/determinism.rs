@@ -154,7 +154,8 @@ mod tests {
     use std::hash::{BuildHasher, RandomState};
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    /// What a fresh thread sees that enters with a seed: numbers, a hash map's seed, the wall clock.
+    /// What a fresh thread sees that enters with a seed: numbers, a hash map's seed, the wall
+    /// clock.
     fn seen(seed: u64) -> (u64, u64, Duration) {
         let thread = move || {
             enter(seed);

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! One disk has both of the store's files, so that the operations on them have one order, and a
-//! fault can be placed at any of them. A process uses the disk through a [`Mount`]; when the process
-//! or its machine ends, the mount is cut off, so that nothing that is still dropped there writes.
-//! This module knows nothing of what is in the files.
+//! fault can be placed at any of them. A process uses the disk through a [`Mount`]; when the
+//! process or its machine ends, the mount is cut off, so that nothing that is still dropped there
+//! writes. This module knows nothing of what is in the files.
 
 use crate::setup::Dice;
 use otto_nodes::store::{Disk, StoreFile};
@@ -222,8 +222,8 @@ impl SimulatedDisk {
         self.machine().life += 1;
     }
 
-    /// The machine loses power, and has it again: faults that were planned are gone, but a full disk
-    /// stays full.
+    /// The machine loses power, and has it again: faults that were planned are gone, but a full
+    /// disk stays full.
     pub fn crash(&self, crash: Crash) {
         let mut guard = self.machine();
         let machine = &mut *guard;
@@ -240,8 +240,8 @@ impl SimulatedDisk {
         machine.fails_at = Some(machine.counts.operations + operations + 1);
     }
 
-    /// After so many more syncs, one fails: what was written since the one before is dropped, though
-    /// it can still be read, and the next sync succeeds. So Linux does it.
+    /// After so many more syncs, one fails: what was written since the one before is dropped,
+    /// though it can still be read, and the next sync succeeds. So Linux does it.
     pub fn fail_sync_after(&self, syncs: u64) {
         self.machine().failing_sync = Some(syncs);
     }

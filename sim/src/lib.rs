@@ -1,8 +1,9 @@
 //! Deterministic simulation: Otto's real processes in one process, from one seed, under faults.
 //!
 //! Control, agent and clients run unchanged inside turmoil's network, with redb on a simulated disk
-//! and scripted processes instead of real ones. The same seed gives the same history, byte for byte.
-//! This crate never asks another one for a shortcut: what differs from production is behind ports.
+//! and scripted processes instead of real ones. The same seed gives the same history, byte for
+//! byte. This crate never asks another one for a shortcut: what differs from production is behind
+//! ports.
 
 pub mod audit;
 pub mod clients;

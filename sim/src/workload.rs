@@ -23,7 +23,10 @@ pub const PIPELINES: &[(&str, &str)] = &[
         "parallel",
         "pipeline {
            parallel {
-             stage('A') { steps { sh 'print a; sleep 2s; print a2' }  retry { attempts = 3  on = [lost] } }
+             stage('A') {
+               steps { sh 'print a; sleep 2s; print a2' }
+               retry { attempts = 3  on = [lost] }
+             }
              stage('B') { steps { sh 'print b; sleep 900ms; exit 1' } }
              stage('C') { steps { sh 'print c; sleep 100ms' }  needs = ['A'] }
            }

@@ -12,8 +12,8 @@
 //! | `GET /v1/artifacts/NAME` | | its bytes |
 //!
 //! A `NAME` is percent-encoded. Every request carries `Authorization: Bearer SECRET`. A refusal is
-//! `{"error": "…"}` with a status from 400 on. [`Conversation`] is the agent's side without input or
-//! output: bytes go in, calls come out. The step's side is [`crate::sdk`].
+//! `{"error": "…"}` with a status from 400 on. [`Conversation`] is the agent's side without input
+//! or output: bytes go in, calls come out. The step's side is [`crate::sdk`].
 
 use crate::http::{self, Body, Length, Malformed, Piece, RequestHead};
 use crate::manifest::is_name;

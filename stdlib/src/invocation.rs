@@ -6,7 +6,8 @@
 //! ```yaml
 //! version: 1
 //! identity:
-//!   { project: shop, run: 412, stage: Build, attempt: 1, epoch: '0.7', step: greet, place: steps/0 }
+//!   { project: shop, run: 412, stage: Build, attempt: 1, epoch: '0.7', step: greet,
+//!     place: steps/0 }
 //! parameters: { name: World, loud: false }
 //! configuration: { greeting: Hello }
 //! library: /workspace/ci/greet

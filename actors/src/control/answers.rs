@@ -13,7 +13,8 @@ use std::fmt;
 /// A wish for a new run.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SubmitRequest {
-    /// Chosen by whoever submits; a repeat under the same key gets the run that the first one made.
+    /// Chosen by whoever submits; a repeat under the same key gets the run that the first one
+    /// made.
     pub key: String,
     /// The project's name.
     pub project: String,

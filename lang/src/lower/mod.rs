@@ -71,8 +71,8 @@ pub struct Surroundings<'a> {
     pub revision: Revision,
     /// The values that were given to parameters, as text.
     pub parameters: BTreeMap<String, String>,
-    /// The step libraries: `stdlib`, which needs no `use`, and each one that [`crate::uses`] lists,
-    /// under its target as it is written there.
+    /// The step libraries: `stdlib`, which needs no `use`, and each one that [`crate::uses`]
+    /// lists, under its target as it is written there.
     pub libraries: &'a BTreeMap<String, Library>,
     /// Steps that the standard library is going to have: calling one is no mistake of the author.
     pub planned_steps: &'a [&'a str],

@@ -1,5 +1,5 @@
-//! From a step call of the plan to a process: its program, arguments and environment, and how its end
-//! counts.
+//! From a step call of the plan to a process: its program, arguments and environment, and how its
+//! end counts.
 
 use super::host::Host;
 use super::workspace::Grounds;

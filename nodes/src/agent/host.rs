@@ -1,5 +1,5 @@
-//! What steps are told of the machine and its user: the only part of their environment that does not
-//! come from the plan.
+//! What steps are told of the machine and its user: the only part of their environment that does
+//! not come from the plan.
 
 use nix::unistd::User;
 use std::collections::BTreeMap;
@@ -44,8 +44,9 @@ impl Host {
         }
     }
 
-    /// The environment variables that every step begins with. Otto's commands for scripts come last on
-    /// the path: nothing of the machine's is ever taken for one of them, nor the other way round.
+    /// The environment variables that every step begins with. Otto's commands for scripts come last
+    /// on the path: nothing of the machine's is ever taken for one of them, nor the other way
+    /// round.
     pub(super) fn variables(&self, temporary: &Path, commands: &Path) -> BTreeMap<String, String> {
         let mut variables: BTreeMap<String, String> = [
             ("PATH", format!("{}:{}", self.path, commands.display())),

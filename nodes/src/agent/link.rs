@@ -1,4 +1,5 @@
-//! The agent's hold on its launcher: starts it, asks it for stage processes, renews their deadlines.
+//! The agent's hold on its launcher: starts it, asks it for stage processes, renews their
+//! deadlines.
 
 use super::line::{Line, watched};
 use crate::launcher::messages::{Confinement, FromLauncher, FromStage, ToLauncher};

@@ -1,8 +1,8 @@
 //! The agent's side of the ports: stage processes, spools and workspaces on a real kernel.
 //!
-//! [`stages::NodeStages`] opens stages through the launcher, [`spool::DiskSpool`] keeps what their steps
-//! print, [`probe`] says what this machine has. Nothing here decides anything about a run, and nothing
-//! here starts a process of a user's: the stage processes do ([`crate::launcher`]).
+//! [`stages::NodeStages`] opens stages through the launcher, [`spool::DiskSpool`] keeps what their
+//! steps print, [`probe`] says what this machine has. Nothing here decides anything about a run,
+//! and nothing here starts a process of a user's: the stage processes do ([`crate::launcher`]).
 //!
 //! ```text
 //! <folder>/work/<lease>/files/       the workspace
@@ -14,8 +14,8 @@
 //!         /blobs/<digest>            snapshots and artifacts that were needed or made here
 //! ```
 //!
-//! All of `work` and `spool` belongs to leases of this process: an agent that starts removes what an
-//! earlier one left, because the control side takes nothing more under those leases.
+//! All of `work` and `spool` belongs to leases of this process: an agent that starts removes what
+//! an earlier one left, because the control side takes nothing more under those leases.
 
 mod answers;
 mod artifacts;

@@ -1,7 +1,7 @@
 //! What this machine has: its cores, its memory, and the tools on the path with their versions.
 //!
-//! Asking a tool for its version takes longer than starting a node may, so that answers are kept in a
-//! file, by the tool's path and what its file looks like. [`present`] only uses what is kept;
+//! Asking a tool for its version takes longer than starting a node may, so that answers are kept in
+//! a file, by the tool's path and what its file looks like. [`present`] only uses what is kept;
 //! [`probe`] asks the tools that are not known yet, all at once and each for a limited time.
 
 use super::host::Host;

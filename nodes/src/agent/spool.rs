@@ -1,8 +1,8 @@
 //! The spool: what steps print, on the agent's disk until the control side has sealed it.
 //!
-//! Writing is plain and unsynced: a spool does not outlive its agent. On a full disk the writer waits,
-//! so that the step waits too and nothing is lost; only beyond the log's limit, or when the stage is
-//! ended meanwhile, bytes are passed over, and then the log says how many.
+//! Writing is plain and unsynced: a spool does not outlive its agent. On a full disk the writer
+//! waits, so that the step waits too and nothing is lost; only beyond the log's limit, or when the
+//! stage is ended meanwhile, bytes are passed over, and then the log says how many.
 
 use super::file_name;
 use async_trait::async_trait;
@@ -154,8 +154,8 @@ impl Log {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds what a step printed; answers how many of the bytes are dealt with. Those beyond the limit
-    /// are: they are counted.
+    /// Adds what a step printed; answers how many of the bytes are dealt with. Those beyond the
+    /// limit are: they are counted.
     ///
     /// # Errors
     /// When the disk takes nothing now; the same bytes may be offered again.

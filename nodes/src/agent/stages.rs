@@ -36,8 +36,8 @@ pub struct Settings {
     pub agent: AgentRef,
     /// The agent's folder: workspaces and blobs lie in it.
     pub folder: PathBuf,
-    /// The folders that steps must not see: the node's data and its sockets. Those that are missing
-    /// are passed over.
+    /// The folders that steps must not see: the node's data and its sockets. Those that are
+    /// missing are passed over.
     pub hidden: Vec<PathBuf>,
     /// What steps are told of the machine.
     pub host: Host,

@@ -1,6 +1,7 @@
 //! One message as one datagram of a `SOCK_SEQPACKET` pair, with the descriptors that belong to it.
 //!
-//! A message that is too long for a datagram travels in a memory file, whose descriptor comes first.
+//! A message that is too long for a datagram travels in a memory file, whose descriptor comes
+//! first.
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{
@@ -19,7 +20,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const DATAGRAM_BYTES: usize = 32 * 1024;
 /// The most descriptors with one message.
 const MAX_DESCRIPTORS: usize = 8;
-/// The longest message at all: more than the kernel lets a process have as arguments and environment.
+/// The longest message at all: more than the kernel lets a process have as arguments and
+/// environment.
 const MAX_MESSAGE_BYTES: u64 = 16 << 20;
 
 /// The message follows in the datagram.
@@ -39,7 +41,8 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Sends one message.
 ///
 /// # Errors
-/// Those of the socket: `BrokenPipe` where the other end is gone, `WouldBlock` where it does not read.
+/// Those of the socket: `BrokenPipe` where the other end is gone, `WouldBlock` where it does not
+/// read.
 pub(crate) fn send<M: Serialize>(
     socket: impl AsFd,
     message: &M,

@@ -54,8 +54,8 @@ impl Owner {
     }
 }
 
-/// Confines a process that was made in namespaces of its own (level L2), where `folder` stays visible
-/// although it may lie in what is hidden.
+/// Confines a process that was made in namespaces of its own (level L2), where `folder` stays
+/// visible although it may lie in what is hidden.
 pub(super) fn in_namespaces(
     owner: Owner,
     confinement: &Confinement,
@@ -101,7 +101,8 @@ pub(super) fn close_to_others() -> Result<(), ConfineError> {
 /// Maps the user and the group to themselves, so that files keep their owners' names.
 fn keep_identity(owner: Owner) -> Result<(), ConfineError> {
     let Owner { user, group } = owner;
-    // The launcher's memory is closed to others, and with it these files: ours is a copy of our own.
+    // The launcher's memory is closed to others, and with it these files: ours is a copy of our
+    // own.
     set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(doing("open the memory"))?;
     fs::write("/proc/self/setgroups", "deny").map_err(doing("give up changing groups"))?;
     fs::write("/proc/self/uid_map", format!("{user} {user} 1")).map_err(doing("map the user"))?;

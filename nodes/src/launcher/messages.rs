@@ -23,8 +23,8 @@ pub(crate) struct Confinement {
 pub(crate) enum ToLauncher {
     /// The first message: answered with [`FromLauncher::Ready`] once it has been tried out.
     Configure(Confinement),
-    /// Makes a stage process. With it come its socket and a pipe that the launcher closes when nothing
-    /// of the stage is left. It answers on its own socket.
+    /// Makes a stage process. With it come its socket and a pipe that the launcher closes when
+    /// nothing of the stage is left. It answers on its own socket.
     Open {
         /// The lease.
         lease: LeaseId,

@@ -6,13 +6,13 @@
 //!   │                  │ clone
 //!   └────socket──▶ stage process        one per leased stage; confines itself, then starts steps
 //!                      │ posix_spawn
-//!                    step, step, …      own session each; whatever they leave behind ends with the stage
+//!                    step, step, …      own session each; what they leave behind ends with the stage
 //! ```
 //!
-//! All of them are the same executable image under another `argv[0]`, told apart by [`dispatch`] before
-//! anything else runs. Both sockets are `SOCK_SEQPACKET` pairs made by the agent: one datagram is one
-//! message, and descriptors travel with it. Whoever sees end-of-file on its socket ends all that is
-//! below it, so that nothing survives the agent, the launcher or the lease.
+//! All of them are the same executable image under another `argv[0]`, told apart by [`dispatch`]
+//! before anything else runs. Both sockets are `SOCK_SEQPACKET` pairs made by the agent: one
+//! datagram is one message, and descriptors travel with it. Whoever sees end-of-file on its socket
+//! ends all that is below it, so that nothing survives the agent, the launcher or the lease.
 //!
 //! Nothing here knows a plan, a library or the control side, and nothing here is asynchronous.
 
@@ -51,7 +51,8 @@ pub fn dispatch(argv0: &str) -> Option<ExitCode> {
 /// How well steps are kept apart from the node and from each other.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Level {
-    /// L2: each stage has user, mount and process namespaces of its own that hide the node's folders.
+    /// L2: each stage has user, mount and process namespaces of its own that hide the node's
+    /// folders.
     Namespaces,
     /// L0: steps run in their own sessions as the agent's user, and can see what that user sees.
     Sessions {

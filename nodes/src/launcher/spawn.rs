@@ -16,8 +16,8 @@ const FIRST_EXTRA: i32 = 3;
 /// Our own descriptors lie above this, so that they never stand where a step's are put.
 pub(super) const OWN_DESCRIPTORS_FROM: i32 = 64;
 
-/// Starts a step in a session of its own, with no signal blocked, ignored or handled, nothing to read,
-/// `output` as both outputs, and `extras` open from descriptor 3 on.
+/// Starts a step in a session of its own, with no signal blocked, ignored or handled, nothing to
+/// read, `output` as both outputs, and `extras` open from descriptor 3 on.
 pub(super) fn spawn(
     start: &StepStart,
     nothing: &OwnedFd,

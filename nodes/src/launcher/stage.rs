@@ -1,5 +1,5 @@
-//! The stage process: confines itself, starts the steps of one stage, tells how they ended, and ends
-//! whatever they left behind.
+//! The stage process: confines itself, starts the steps of one stage, tells how they ended, and
+//! ends whatever they left behind.
 
 use super::channel;
 use super::confine::{self, Owner};

@@ -1,5 +1,5 @@
-//! Unpacking a stage's snapshot, in the confined process and before any step: nothing in the archive
-//! is trusted, and nothing of it may land outside the workspace.
+//! Unpacking a stage's snapshot, in the confined process and before any step: nothing in the
+//! archive is trusted, and nothing of it may land outside the workspace.
 
 use super::messages::UnpackFault;
 use std::collections::BTreeSet;

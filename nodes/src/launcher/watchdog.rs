@@ -1,5 +1,5 @@
-//! The launcher's own life: it makes stage processes, ends those whose lease was not renewed, and all
-//! of them when its agent is gone.
+//! The launcher's own life: it makes stage processes, ends those whose lease was not renewed, and
+//! all of them when its agent is gone.
 
 use super::Level;
 use super::birth::birth;

@@ -38,8 +38,8 @@ pub struct ShardsConfig {
     pub node: u64,
     /// Into how many shards a new cluster is divided; one that exists keeps its number.
     pub shards: u16,
-    /// A number that no other node has: from the operating system in production, from the seed in a
-    /// simulation. Elections draw from it, and it tells which two files belong together.
+    /// A number that no other node has: from the operating system in production, from the seed in
+    /// a simulation. Elections draw from it, and it tells which two files belong together.
     pub seed: u64,
 }
 

@@ -79,8 +79,8 @@ impl Shard {
     }
 
     /// Watches over the group: brings it to lead, and lets it serve when an empty entry of this
-    /// process is applied, for openraft resumes a restarted leader at what was durable in the state,
-    /// not at what was acknowledged.
+    /// process is applied, for openraft resumes a restarted leader at what was durable in the
+    /// state, not at what was acknowledged.
     async fn attend(self: Arc<Self>) {
         let mut metrics = self.raft.server_metrics();
         let mut served = None;

@@ -292,7 +292,8 @@ impl Opening<'_> {
         })
     }
 
-    /// Writes, durably, what a file is to say of itself, and makes its tables where they are missing.
+    /// Writes, durably, what a file is to say of itself, and makes its tables where they are
+    /// missing.
     fn identify(&self, base: &Base, file: StoreFile, identity: Identity) -> Result<(), OpenError> {
         let written = base.write(Commit::QuickToOpen, |transaction| {
             let mut table = transaction.open_table(IDENTITY)?;

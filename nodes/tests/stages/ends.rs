@@ -129,8 +129,8 @@ fn overdue() {
     });
 }
 
-/// Plays an agent with one stage, in a process of its own. Where its stage is ended behind its back,
-/// it opens another one.
+/// Plays an agent with one stage, in a process of its own. Where its stage is ended behind its
+/// back, it opens another one.
 pub(crate) fn victim(folder: &Path) -> ExitCode {
     let text = std::fs::read_to_string(folder.join("script")).expect("a script");
     let namespaces = folder.join("namespaces").exists();

@@ -1,7 +1,8 @@
 //! Real stages on a real kernel: launcher, stage processes, steps and what they leave behind.
 //!
-//! This binary is its own image: the agent under test executes it again as launcher and as steps, so
-//! that `main` has to look at its name before anything else, and the usual test harness is not used.
+//! This binary is its own image: the agent under test executes it again as launcher and as steps,
+//! so that `main` has to look at its name before anything else, and the usual test harness is not
+//! used.
 
 mod bench;
 mod confinement;

@@ -1,4 +1,5 @@
-//! I16: timers are early by at most a second: a retry's pause and a time limit last as long as said.
+//! I16: timers are early by at most a second: a retry's pause and a time limit last as long as
+//! said.
 //!
 //! Source: Lamport clocks do not help here; decided against the simulation's true time.
 
