@@ -7,7 +7,6 @@ use crate::errand::{self, Errand};
 use crate::executor::{self, Executor, Mission, Opened};
 use crate::ports::control::Assignment;
 use otto_core::lease::LeaseId;
-use otto_core::run::outcome::{AttemptEnd, Outcome};
 use otto_core::time::Timestamp;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use std::collections::BTreeMap;
@@ -139,8 +138,7 @@ impl State {
             return Ok(());
         }
         if ledger.with(|ledger| ledger.had(lease)) {
-            let end = AttemptEnd::idle(Outcome::Lost, "its agent had given it up");
-            ledger.with(|ledger| ledger.end_idle(lease, sent, end));
+            ledger.with(|ledger| ledger.end_idle(lease, sent, session::given_up_end()));
             self.outside.session.tell(session::Message::News);
             return Ok(());
         }

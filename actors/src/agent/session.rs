@@ -234,7 +234,9 @@ impl State {
         if let Some(executor) = ledger.with(|ledger| ledger.executor(lease)) {
             executor.cast(executor::Message::Interrupt(reason)).ok();
         } else if !ledger.with(|ledger| ledger.has(lease)) {
-            ledger.with(|ledger| ledger.end_idle(lease, sent, idle_end(reason)));
+            let given_up = ledger.with(|ledger| ledger.had(lease));
+            let end = if given_up { given_up_end() } else { idle_end(reason) };
+            ledger.with(|ledger| ledger.end_idle(lease, sent, end));
             self.news(myself);
         }
     }
@@ -357,6 +359,11 @@ impl State {
             self.bid(myself);
         }
     }
+}
+
+/// The end of an attempt that the agent had begun and given up: nobody can say what came of it.
+pub(super) fn given_up_end() -> AttemptEnd {
+    AttemptEnd::idle(Outcome::Lost, "its agent had given it up")
 }
 
 /// The end of an attempt that the agent was told to end, and that is not at work here.

@@ -6,7 +6,7 @@
 //!   │                  │ clone
 //!   └────socket──▶ stage process        one per leased stage; confines itself, then starts steps
 //!                      │ posix_spawn
-//!                    step, step, …      own session each; what they leave behind ends with the stage
+//!                    step, step, …      own session each; what they leave ends with the stage
 //! ```
 //!
 //! All of them are the same executable image under another `argv[0]`, told apart by [`dispatch`]
