@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 pub struct Report {
     /// The seed.
     pub seed: u64,
+    /// The only pipeline that was submitted, where that was asked for.
+    pub pipeline: Option<String>,
     /// The bug that was planted, if any.
     pub planted: Option<String>,
     /// The control disk's operation at which it crashed, if that was asked for.
@@ -37,6 +39,9 @@ impl Report {
     #[must_use]
     pub fn replay_command(&self) -> String {
         let mut command = format!("otto-sim replay {}", self.seed);
+        if let Some(pipeline) = &self.pipeline {
+            let _ = write!(command, " --pipeline {pipeline}");
+        }
         if let Some(planted) = &self.planted {
             let _ = write!(command, " --plant {planted}");
         }

@@ -74,7 +74,7 @@ pub struct Tally {
     pub runs: usize,
     /// Simulated milliseconds, over all simulations.
     pub simulated_ms: u64,
-    hashes: BTreeMap<u64, String>,
+    hashes: BTreeMap<String, String>,
 }
 
 impl Tally {
@@ -87,8 +87,8 @@ impl Tally {
             *self.marks.entry(mark.clone()).or_default() += 1;
         }
         let hash = report.history_hash.clone();
-        let before = self.hashes.insert(report.seed, hash.clone());
-        if report.crash_at.is_none() && before.is_some_and(|before| before != hash) {
+        let before = self.hashes.insert(report.replay_command(), hash.clone());
+        if before.is_some_and(|before| before != hash) {
             self.uneven.push(report.seed);
         }
         if !report.violations.is_empty() {

@@ -99,6 +99,8 @@ pub struct Setup {
     pub submissions: Vec<PlannedSubmission>,
     /// What goes wrong.
     pub faults: Vec<PlannedFault>,
+    /// Only this pipeline is submitted, and nothing goes wrong but what is asked for.
+    pub pipeline: Option<String>,
     /// Crash the control disk at this operation, for trying every single one.
     pub crash_at: Option<u64>,
     /// A bug that is planted, by name.
@@ -126,7 +128,7 @@ impl Setup {
             })
             .collect();
         faults.sort_by_key(|fault| fault.at_ms);
-        Self { seed, submissions, faults, crash_at: None, planted: None }
+        Self { seed, submissions, faults, pipeline: None, crash_at: None, planted: None }
     }
 
     /// The setup that submits one pipeline once, and injects nothing.
@@ -139,8 +141,14 @@ impl Setup {
             doubled: false,
             cancel_after_ms: None,
         };
-        let submissions = vec![submission];
-        Self { seed, submissions, faults: Vec::new(), crash_at: None, planted: None }
+        Self {
+            seed,
+            submissions: vec![submission],
+            faults: Vec::new(),
+            pipeline: Some(plan.to_owned()),
+            crash_at: None,
+            planted: None,
+        }
     }
 }
 

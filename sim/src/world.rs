@@ -162,7 +162,9 @@ impl World {
             if failed {
                 self.machines.history.mark("world", "disk failed");
             }
-            self.stop_control(now, false);
+            // Where each operation is tried, the machine loses power at it; elsewhere it may.
+            let power = failed && (self.setup.crash_at.is_some() || random().is_multiple_of(2));
+            self.stop_control(now, power);
         }
     }
 
@@ -257,6 +259,7 @@ impl World {
         let took = determinism::machine_time().saturating_sub(started);
         let report = Report {
             seed: setup.seed,
+            pipeline: setup.pipeline,
             planted: setup.planted,
             crash_at: setup.crash_at,
             history_hash,
