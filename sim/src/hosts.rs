@@ -6,10 +6,10 @@ use crate::logs::SimulatedLogs;
 use crate::network::{SimulatedChance, SimulatedClock, SimulatedConnector, SimulatedListener};
 use crate::planted::{Bug, spoil_control, spoil_journal, spoil_logs};
 use crate::processes::Processes;
+use crate::sabotage::Saboteur;
 use crate::writers::Tasks;
 use otto_actors::agent::{self, AgentSide};
 use otto_actors::ports::blobs::SharedBlobs;
-use otto_actors::ports::sabotage::NoSabotage;
 use otto_actors::ports::stages::Stages as _;
 use otto_core::capability::Capabilities;
 use otto_core::ids::{AgentId, AgentRef, ShardId};
@@ -42,6 +42,10 @@ pub struct Machines {
     pub blobs: SharedBlobs,
     /// What happened.
     pub history: History,
+    /// Lets actors of the control process die.
+    pub control_saboteur: Saboteur,
+    /// Lets actors of the agent process die.
+    pub agent_saboteur: Saboteur,
     /// The control process ended by itself, and waits for its supervisor.
     pub control_ended: Arc<AtomicBool>,
     /// The agent process' processes, while it lives.
@@ -54,11 +58,14 @@ impl Machines {
     /// Blank machines.
     #[must_use]
     pub fn new(seed: u64, bug: Option<Bug>) -> Self {
+        let history = History::default();
         Self {
+            control_saboteur: Saboteur::new(CONTROL, history.clone()),
+            agent_saboteur: Saboteur::new(AGENT, history.clone()),
             disk: SimulatedDisk::new(seed),
             logs: SimulatedLogs::default(),
             blobs: Arc::new(ObjectBlobs::in_memory()),
-            history: History::default(),
+            history,
             control_ended: Arc::default(),
             processes: Arc::default(),
             agent_starts: Arc::default(),
@@ -94,7 +101,7 @@ impl Machines {
             chance: Arc::new(SimulatedChance),
             blobs: Arc::clone(&self.blobs),
             logs: spoil_logs(self.bug, Arc::new(self.logs.clone())),
-            sabotage: Arc::new(NoSabotage),
+            sabotage: Arc::new(self.control_saboteur.clone()),
         };
         let config = ControlConfig {
             build: build(),
@@ -129,7 +136,7 @@ impl Machines {
             spool: processes.spool(),
             stages: Arc::new(processes),
             chance: Arc::new(SimulatedChance),
-            sabotage: Arc::new(NoSabotage),
+            sabotage: Arc::new(self.agent_saboteur.clone()),
         };
         let side = AgentSide::start(settings, ports).await?;
         self.history.add(AGENT, Fact::Serves);

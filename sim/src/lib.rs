@@ -18,6 +18,7 @@ pub mod network;
 pub mod planted;
 pub mod processes;
 pub mod report;
+pub mod sabotage;
 pub mod search;
 pub mod setup;
 pub mod workload;

@@ -68,6 +68,16 @@ pub enum FaultKind {
         /// Writes, length changes and syncs from now.
         after: u64,
     },
+    /// An actor of the control process panics.
+    PanicControl {
+        /// At the so-manieth message from now.
+        at: u64,
+    },
+    /// An actor of the agent process panics.
+    PanicAgent {
+        /// At the so-manieth message from now.
+        at: u64,
+    },
     /// The control disk is full for this long.
     FillDisk {
         /// Milliseconds.
@@ -118,8 +128,8 @@ impl Setup {
         let submissions =
             (0..dice.between(1, 6)).map(|n| submission(n, plans, &mut dice)).collect();
         // Swarm: each seed leaves most kinds of faults out, so that the others can act at length.
-        let kinds: Vec<u64> = (0..7).filter(|_| dice.chance(40)).collect();
-        let count = if kinds.is_empty() { 0 } else { dice.between(0, 6) };
+        let kinds: Vec<u64> = (0..9).filter(|_| dice.chance(40)).collect();
+        let count = if kinds.is_empty() { 0 } else { dice.between(0, 7) };
         let mut faults: Vec<PlannedFault> = (0..count)
             .map(|_| {
                 let kind = kinds[usize::try_from(dice.roll()).unwrap_or(0) % kinds.len()];
@@ -172,6 +182,8 @@ fn fault(kind: u64, dice: &mut Dice) -> FaultKind {
         3 => FaultKind::HoldAgentLink { for_ms: dice.between(100, 25_000) },
         4 => FaultKind::CutClientLink { for_ms: dice.between(100, 8_000) },
         5 => FaultKind::FailDisk { after: dice.between(1, 60) },
+        6 => FaultKind::PanicControl { at: dice.between(1, 200) },
+        7 => FaultKind::PanicAgent { at: dice.between(1, 60) },
         _ => FaultKind::FillDisk { for_ms: dice.between(500, 6_000) },
     }
 }

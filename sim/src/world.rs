@@ -8,6 +8,7 @@ use crate::history::{Answer, Fact, Moment};
 use crate::hosts::{AGENT, CONTROL, Machines};
 use crate::invariants;
 use crate::report::{Report, marks};
+use crate::sabotage::{unwanted_panics, watch_panics};
 use crate::setup::{FaultKind, PlannedFault, SAFETY_PHASE_MS, Setup};
 use crate::{audit, planted, workload};
 use std::sync::atomic::Ordering;
@@ -25,6 +26,7 @@ pub const MARKS: &[&str] = &[
     "power cut",
     "disk failed",
     "disk full",
+    "an actor panicked",
     "agent link held beyond a lease",
     "submitted twice at once",
     "cancelled while running",
@@ -51,13 +53,14 @@ pub fn simulate(setup: &Setup) -> Result<Simulated, String> {
     let setup = setup.clone();
     let thread = std::thread::Builder::new().stack_size(64 << 20);
     let running = thread.spawn(move || {
+        watch_panics();
         determinism::enter(setup.seed);
         let simulated = World::new(setup).and_then(World::run);
         determinism::leave();
         simulated
     });
     let joined = running.map_err(|error| error.to_string())?.join();
-    joined.unwrap_or_else(|_| Err("the simulation panicked".to_owned()))
+    joined.unwrap_or_else(|_| Err(format!("the simulation panicked: {:?}", unwanted_panics())))
 }
 
 struct World {
@@ -225,6 +228,8 @@ impl World {
                 self.repairs.push((now + for_ms, Repair::Mend));
             }
             FaultKind::FailDisk { after } => self.machines.disk.fail_after(after),
+            FaultKind::PanicControl { at } => self.machines.control_saboteur.set(at),
+            FaultKind::PanicAgent { at } => self.machines.agent_saboteur.set(at),
             FaultKind::FillDisk { for_ms } => {
                 history.mark("world", "disk full");
                 self.machines.disk.set_full(true);
@@ -253,6 +258,8 @@ impl World {
         let mut ending = Ending { runs: first, logs: machines.logs.all(), state_digests };
         judge_by_meant_plans(&setup, &history, &mut ending)?;
         let mut violations = invariants::judge(&history, &ending);
+        let panics = unwanted_panics();
+        violations.extend(panics.into_iter().map(|panic| format!("P5: nobody wanted: {panic}")));
         if !progress.finished() {
             violations.push(format!("L1: after {simulated_ms} ms clients still wait for answers"));
         }
