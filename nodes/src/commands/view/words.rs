@@ -182,7 +182,7 @@ pub(in crate::commands) fn farewell(paint: Paint, run: &Run, names: &Names) -> S
     };
     let head = format!("{}{word} {took}", names.title(run.plan()));
     let next = format!("otto logs {}", names.number);
-    format!("{} {head:<24}{:<28}{}", sign(outcome, paint), amount(run), paint.faint(&next))
+    format!("{} {head:<23} {:<27} {}", sign(outcome, paint), amount(run), paint.faint(&next))
 }
 
 /// How much a run was: its steps, or its stages and how they ended.
