@@ -1,0 +1,11 @@
+//! What must survive: each process of a node is killed, and each thing that a node needs is taken
+//! away, while real runs go on in real processes.
+//!
+//! Steps append a line to a file outside of their workspace each time that they are executed. That
+//! file is the truth; whatever Otto says of a run must agree with it.
+
+mod killed;
+mod python;
+mod shared;
+mod trouble;
+mod world;

@@ -1,0 +1,134 @@
+//! What a node needs is taken away, and given back: a clear error, and nothing is lost.
+
+use super::world::{World, until};
+use redb::{Database, TableDefinition};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+const QUICK: &str = "pipeline { steps { sh 'echo ran >> OUT/truth; seq 1 200' } }";
+
+/// Breaks something, or mends it.
+type Deed = fn(&World);
+
+/// After a run, takes something away from the node: commands must say what and where, with these
+/// words, until it is given back; then all is as it was, and goes on.
+fn check(world: World, take_away: Deed, words: &[&str], give_back: Deed) {
+    world.succeed("otto run");
+    let (before, log) = (world.runs(), world.succeed("otto logs 1"));
+    world.succeed("otto-node stop");
+    take_away(&world);
+    let folder = world.path("otto").display().to_string();
+    for line in ["otto run", "otto runs", "otto logs 1", "otto-node serve"] {
+        // The node that an earlier command started stays for a moment, to say what it lacks.
+        until("the end of the node", || world.marked("OTTO_HOME", "otto").is_empty());
+        let ended = world.run(line);
+        assert_eq!(ended.code, Some(5), "{line}: {ended:?}");
+        for word in words.iter().chain(&[folder.as_str(), "help: "]) {
+            assert!(ended.stderr.contains(word), "{line} must say '{word}': {}", ended.stderr);
+        }
+    }
+    assert_eq!(world.truth(), ["ran"]);
+    give_back(&world);
+    assert_eq!(world.runs(), before);
+    assert_eq!(world.succeed("otto logs 1"), log);
+    world.succeed("otto run");
+    assert_eq!(world.truth(), ["ran", "ran"]);
+    world.end();
+}
+
+fn remount(world: &World, how: &str) {
+    let mut command = world.inside(Path::new("mount"));
+    let mounted = command.args(["-o", how]).arg(world.path("otto")).status();
+    assert!(mounted.expect("mount starts").success(), "this test needs to mount");
+}
+
+/// Puts a copy of the store aside.
+fn save(world: &World) {
+    let store = world.path("otto/store");
+    let copy = world.path("copy");
+    fs::create_dir(&copy).expect("a folder");
+    for file in ["log.redb", "state.redb"] {
+        fs::copy(store.join(file), copy.join(file)).expect("a copy");
+    }
+}
+
+fn restore(world: &World) {
+    for file in ["log.redb", "state.redb"] {
+        let place = world.path("otto/store").join(file);
+        fs::copy(world.path("copy").join(file), place).expect("a copy");
+    }
+}
+
+/// Writes nonsense over what is behind the first bytes, which say what a file is.
+fn damage(world: &World, file: &str) {
+    save(world);
+    let file = File::options().write(true).open(world.path("otto/store").join(file));
+    file.expect("the store is there").write_all_at(&[0xA5; 8192], 16).expect("it is written");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written() {
+    let read_only: Deed = |world| remount(world, "remount,ro");
+    let writable: Deed = |world| remount(world, "remount,rw");
+    check(World::with_small_disk(QUICK), read_only, &["Read-only", "writable"], writable);
+}
+
+#[test]
+fn a_file_in_place_of_the_folder() {
+    let replace: Deed = |world| {
+        fs::rename(world.path("otto"), world.path("aside")).expect("it moves");
+        fs::write(world.path("otto"), "a file").expect("a file");
+    };
+    let give_back: Deed = |world| {
+        fs::remove_file(world.path("otto")).expect("the file is there");
+        fs::rename(world.path("aside"), world.path("otto")).expect("it moves");
+    };
+    check(World::new(QUICK), replace, &["OTTO_HOME"], give_back);
+}
+
+#[test]
+fn a_damaged_state() {
+    let damage: Deed = |world| damage(world, "state.redb");
+    check(World::new(QUICK), damage, &["state.redb", "damaged", "backup"], restore);
+}
+
+#[test]
+fn a_damaged_log() {
+    let damage: Deed = |world| damage(world, "log.redb");
+    check(World::new(QUICK), damage, &["log.redb", "damaged", "backup"], restore);
+}
+
+#[test]
+fn the_file_of_another_program() {
+    let replace: Deed = |world| {
+        save(world);
+        fs::write(world.path("otto/store/state.redb"), "SQLite format 3\0").expect("a file");
+    };
+    check(World::new(QUICK), replace, &["state.redb", "no database of Otto's", "away"], restore);
+}
+
+#[test]
+fn a_missing_file() {
+    let remove: Deed = |world| {
+        save(world);
+        fs::remove_file(world.path("otto/store/log.redb")).expect("the log is there");
+    };
+    check(World::new(QUICK), remove, &["log.redb", "it is empty", "backup"], restore);
+}
+
+#[test]
+fn a_database_of_a_later_release() {
+    let raise: Deed = |world| {
+        const IDENTITY: TableDefinition<&str, u64> = TableDefinition::new("otto");
+        save(world);
+        let database = Database::open(world.path("otto/store/state.redb")).expect("a database");
+        let transaction = database.begin_write().expect("nobody else uses it");
+        let mut table = transaction.open_table(IDENTITY).expect("it says what it is");
+        table.insert("format", 1_000_000).expect("it is written");
+        drop(table);
+        transaction.commit().expect("it is on disk");
+    };
+    let words = ["state.redb", "its format is 1000000", "start the release that wrote it"];
+    check(World::new(QUICK), raise, &words, restore);
+}
