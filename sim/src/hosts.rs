@@ -75,6 +75,9 @@ impl Machines {
 
     /// The control process: runs until its host is crashed. Where the real one would end with an
     /// error, this one says so and stays pending, until the world starts it anew.
+    ///
+    /// # Errors
+    /// None: turmoil wants the type.
     pub async fn control(self) -> turmoil::Result {
         if let Err(error) = self.serve().await {
             self.history.add(CONTROL, Fact::Fault { what: format!("the process ends: {error}") });
@@ -117,6 +120,9 @@ impl Machines {
     }
 
     /// The agent process: runs until its host is crashed.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
     pub async fn agent(self) -> turmoil::Result {
         let incarnation = self.agent_starts.fetch_add(1, Ordering::Relaxed) + 1;
         let agent = AgentRef { agent: AgentId([7; 16]), incarnation };

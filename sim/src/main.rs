@@ -247,18 +247,21 @@ fn first_seed_that_finds(bug: &planted::Planted, jobs: usize) -> Result<Option<u
 }
 
 fn scenarios() -> Result<ExitCode> {
-    let mut text = String::from("pipelines:\n");
-    for name in workload::names() {
-        text += &format!("  {name}\n");
-    }
-    text += "properties:\n";
-    for invariant in otto_sim::invariants::ALL {
-        text += &format!("  {:<4} {}\n", invariant.id, invariant.holds);
-    }
-    text += "bugs that can be planted:\n";
-    for bug in planted::ALL {
-        text += &format!("  {:<28} breaks {:<4} {}\n", bug.name, bug.breaks, bug.what);
-    }
+    let pipelines = workload::names().into_iter().map(|name| format!("  {name}\n"));
+    let properties = otto_sim::invariants::ALL
+        .iter()
+        .map(|invariant| format!("  {:<4} {}\n", invariant.id, invariant.holds));
+    let bugs = planted::ALL
+        .iter()
+        .map(|bug| format!("  {:<20} breaks {:<4} {}\n", bug.name, bug.breaks, bug.what));
+    let text = ["pipelines:\n".to_owned()]
+        .into_iter()
+        .chain(pipelines)
+        .chain(["properties:\n".to_owned()])
+        .chain(properties)
+        .chain(["bugs that can be planted:\n".to_owned()])
+        .chain(bugs)
+        .collect::<String>();
     print(&text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -114,7 +114,7 @@ pub fn spoil_plan(bug: Option<Bug>, mut plan: Plan) -> Plan {
                 stage.timeout = stage.timeout.map(|limit| Span(limit.0 / 10));
             }
             (Some(Bug::RetryForever), _) => {
-                for retry in &mut stage.retry {
+                if let Some(retry) = &mut stage.retry {
                     retry.attempts += 3;
                 }
             }

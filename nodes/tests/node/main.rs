@@ -1,4 +1,5 @@
 //! A real node: its processes, started twice, killed, replaced, and kept from working.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
 use otto_core::capability::{Comparison, Need, Version, VersionNeed};
 use otto_core::gate::Gates;
