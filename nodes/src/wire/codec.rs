@@ -63,7 +63,7 @@ impl<Req: Serialize, Resp> tokio_serde::Serializer<ClientMessage<Req>> for Calle
 
 /// The codec of whoever answers: reads requests, writes answers.
 ///
-/// It reads tarpc's envelope through [`Envelope`], since tarpc itself would add whatever deadline a
+/// It reads tarpc's envelope through `Envelope`, since tarpc itself would add whatever deadline a
 /// peer names to its clock, and panic where that overflows.
 #[derive(Debug)]
 pub struct AnswererCodec<Req, Resp>(PhantomData<fn(Req) -> Resp>);
