@@ -35,6 +35,14 @@ impl Refused {
         Self::trouble(format!("failed to {doing} {place}: {error}"), help)
     }
 
+    /// What broke the store in a data folder.
+    #[must_use]
+    pub(crate) fn of_store(fault: &Fault, data: &str) -> Self {
+        let text = fault.to_string();
+        let (what, help) = text.rsplit_once("; ").unwrap_or((&text, "start the node again"));
+        Self::trouble(format!("failed to {what} (in {data})"), help)
+    }
+
     /// The text for a terminal.
     #[must_use]
     pub fn text(&self) -> String {
@@ -46,14 +54,6 @@ impl From<&OpenError> for Refused {
     fn from(error: &OpenError) -> Self {
         let text = error.to_string();
         let (what, help) = text.rsplit_once("; ").unwrap_or((&text, "look at that path"));
-        Self::trouble(format!("failed to {what}"), help)
-    }
-}
-
-impl From<&Fault> for Refused {
-    fn from(fault: &Fault) -> Self {
-        let text = fault.to_string();
-        let (what, help) = text.rsplit_once("; ").unwrap_or((&text, "start the node again"));
         Self::trouble(format!("failed to {what}"), help)
     }
 }

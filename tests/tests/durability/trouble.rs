@@ -3,6 +3,7 @@
 use super::world::{World, until};
 use redb::{Database, TableDefinition};
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -35,6 +36,21 @@ fn check(world: World, take_away: Deed, words: &[&str], give_back: Deed) {
     world.succeed("otto run");
     assert_eq!(world.truth(), ["ran", "ran"]);
     world.end();
+}
+
+/// Fills the disk to its last byte.
+fn fill(world: &World) {
+    let mut filler = File::create(world.data("filler")).expect("a file");
+    let full = loop {
+        if let Err(error) = filler.write_all(&[0; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+}
+
+fn make_room(world: &World) {
+    fs::remove_file(world.data("filler")).expect("the filler is there");
 }
 
 fn remount(world: &World, how: &str) {
@@ -131,4 +147,33 @@ fn a_database_of_a_later_release() {
     };
     let words = ["state.redb", "its format is 1000000", "start the release that wrote it"];
     check(World::new(QUICK), raise, &words, restore);
+}
+
+/// A full disk still has room inside of the files that are there, so a command may succeed; what
+/// does not must say why.
+#[test]
+fn a_full_disk() {
+    let world = World::with_small_disk(QUICK);
+    world.succeed("otto run");
+    let before = world.runs();
+    fill(&world);
+    // A node with a full disk can be stopped.
+    world.succeed("otto-node stop");
+    let folder = world.path("otto").display().to_string();
+    for _ in 0..3 {
+        let ended = world.run("otto runs");
+        if ended.code == Some(0) {
+            continue;
+        }
+        assert_eq!(ended.code, Some(5), "{ended:?}");
+        for word in ["disk is full", folder.as_str(), "help: free some space"] {
+            assert!(ended.stderr.contains(word), "it must say '{word}': {}", ended.stderr);
+        }
+    }
+    make_room(&world);
+    until("the node to go on", || world.run("otto runs").code == Some(0));
+    assert_eq!(world.runs(), before);
+    world.succeed("otto run");
+    assert_eq!(world.truth(), ["ran", "ran"]);
+    world.end();
 }
