@@ -21,6 +21,8 @@ use tempfile::SpooledTempFile;
 
 /// Archives up to this size stay in memory, in bytes.
 const IN_MEMORY: usize = 32 << 20;
+/// So many of the links that are left out are named.
+const LINKS_NAMED: usize = 3;
 /// Files up to this size are read at once, in bytes.
 const AT_ONCE: u64 = 4 << 20;
 
@@ -40,7 +42,8 @@ pub(super) struct Snapshot {
 /// When a file that is not ignored cannot be read, or the archive cannot be written.
 pub(super) fn pack(repository: &Repository) -> Result<Snapshot, Fault> {
     let spool = Hashing { inner: SpooledTempFile::new(IN_MEMORY), hasher: blake3::Hasher::new() };
-    let mut packing = Packing { builder: Builder::new(spool), notes: Vec::new() };
+    let mut packing =
+        Packing { builder: Builder::new(spool), notes: Vec::new(), astray: Vec::new() };
     for entry in walk(repository) {
         let entry = entry.map_err(|error| unreadable(&repository.root, &error))?;
         let Ok(path) = entry.path().strip_prefix(&repository.root) else { continue };
@@ -50,6 +53,7 @@ pub(super) fn pack(repository: &Repository) -> Result<Snapshot, Fault> {
         Fault::infrastructure(Id::Unreadable, format!("cannot pack the working tree: {error}"))
             .help("it is packed in the folder for temporary files; TMPDIR names another one")
     };
+    packing.notes.extend(left_out(&packing.astray));
     let spool = packing.builder.into_inner().map_err(full)?;
     let mut archive = spool.inner;
     archive.seek(SeekFrom::Start(0)).map_err(full)?;
@@ -110,9 +114,24 @@ fn unreadable(path: &Path, error: &impl std::fmt::Display) -> Fault {
         .help("what no stage needs can be ignored: add it to .gitignore")
 }
 
+/// Tells of links that lead out of the repository: stages find nothing there.
+fn left_out(astray: &[String]) -> Option<String> {
+    let (named, rest) = astray.split_at(astray.len().min(LINKS_NAMED));
+    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    let (links, lead) = match astray.len() {
+        0 => return None,
+        1 => ("1 link".to_owned(), "leads"),
+        many => (format!("{many} links"), "lead"),
+    };
+    let named = named.join(", ");
+    Some(format!("left out {links} that {lead} out of the repository: {named}{more}"))
+}
+
 struct Packing {
     builder: Builder<Hashing>,
     notes: Vec<String>,
+    /// The links that lead out of the repository, and where to.
+    astray: Vec<String>,
 }
 
 impl Packing {
@@ -142,8 +161,7 @@ impl Packing {
     fn link(&mut self, full: &Path, path: &Path) -> io::Result<()> {
         let to = fs::read_link(full)?;
         if !stays_inside(path, &to) {
-            let (path, to) = (path.display(), to.display());
-            self.notes.push(format!("{path}: left out, it leads out of the repository to {to}"));
+            self.astray.push(format!("{} -> {}", path.display(), to.display()));
             return Ok(());
         }
         let mut header = header(EntryType::Symlink, 0o777, 0, 0);
@@ -305,20 +323,30 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_out_are_left_out_and_told() {
-        let make = |root: &Path| {
-            write(root, "a/b", "b");
-            symlink("b", root.join("a/inside")).unwrap();
-            symlink("../../etc", root.join("a/outside")).unwrap();
-            symlink("/etc", root.join("absolute")).unwrap();
+    fn links_that_lead_out_are_left_out_and_told_at_once() {
+        let told = |links: &[(&str, &str)], note: Option<&str>| {
+            let make = |root: &Path| {
+                write(root, "a/b", "b");
+                symlink("b", root.join("a/inside")).unwrap();
+                symlink("nowhere/yet", root.join("a/loose")).unwrap();
+                for (path, to) in links {
+                    symlink(to, root.join(path)).unwrap();
+                }
+            };
+            let snapshot = check(make, ".", &["644 a/b", "777 a/inside", "777 a/loose"]);
+            assert_eq!(snapshot.notes, note.map(str::to_owned).into_iter().collect::<Vec<_>>());
         };
-        let snapshot = check(make, ".", &["644 a/b", "777 a/inside"]);
-        assert_eq!(
-            snapshot.notes,
-            [
-                "a/outside: left out, it leads out of the repository to ../../etc",
-                "absolute: left out, it leads out of the repository to /etc",
-            ]
+        told(&[], None);
+        told(
+            &[("a/outside", "../../etc")],
+            Some("left out 1 link that leads out of the repository: a/outside -> ../../etc"),
+        );
+        told(
+            &[("1", "/etc"), ("2", ".."), ("3", "a/../../x"), ("4", "/"), ("5", "/")],
+            Some(
+                "left out 5 links that lead out of the repository: \
+                 1 -> /etc, 2 -> .., 3 -> a/../../x and 2 more",
+            ),
         );
     }
 }
