@@ -1,8 +1,13 @@
 //! What a stage needs of an agent, what an agent has, and how far the two are apart.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+/// The most tools that an agent remembers to have looked for in vain.
+pub const MAX_ABSENT: usize = 1000;
+/// The longest name of a tool, in bytes.
+const MAX_TOOL_NAME: usize = 64;
 
 /// A version such as `3.11.2`: its numbers, most significant first.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -190,6 +195,38 @@ impl fmt::Display for Need {
     }
 }
 
+impl Need {
+    /// The tools that it names, in all its alternatives.
+    #[must_use]
+    pub fn tools(&self) -> BTreeSet<&str> {
+        match self {
+            Self::All(needs) | Self::Any(needs) => needs.iter().flat_map(Self::tools).collect(),
+            Self::Tool { name, .. } => BTreeSet::from([name.as_str()]),
+            Self::Docker { .. } => BTreeSet::from(["docker"]),
+            Self::Cores(_) | Self::Memory(_) | Self::Arch(_) | Self::Os(_) => BTreeSet::new(),
+        }
+    }
+}
+
+/// Whether a tool of this name can be looked for: it names a program in a folder and nothing else,
+/// and no program takes it for an option.
+#[must_use]
+pub fn is_tool_name(name: &str) -> bool {
+    let plain = |c: char| c != '/' && !c.is_control() && !c.is_whitespace();
+    (1..=MAX_TOOL_NAME).contains(&name.len())
+        && !name.starts_with(['-', '.'])
+        && name.chars().all(plain)
+}
+
+/// What became of the search for a tool.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// It is there, with its version where one could be read.
+    Present(Option<Version>),
+    /// It is not there.
+    Absent,
+}
+
 /// Writes a number of bytes in the largest binary unit that divides it: `2G`, `512M`, `100`.
 fn in_units(bytes: u64) -> String {
     [("T", 40), ("G", 30), ("M", 20), ("K", 10)]
@@ -217,7 +254,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(wrong)
 }
 
-/// What an agent has, probed when it starts.
+/// What an agent has. Its tools are looked for when somebody needs them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Processor cores.
@@ -230,9 +267,44 @@ pub struct Capabilities {
     pub os: String,
     /// Tools by name, with the version where one could be read.
     pub tools: BTreeMap<String, Option<Version>>,
+    /// Tools that were looked for and are not there.
+    #[serde(default)]
+    pub absent: BTreeSet<String>,
 }
 
 impl Capabilities {
+    /// The tools of a need that nobody has looked for here. One whose name is none is not looked
+    /// for: it is lacking.
+    #[must_use]
+    pub fn unknown<'a>(&self, need: &'a Need) -> BTreeSet<&'a str> {
+        let mut tools = need.tools();
+        tools.retain(|tool| {
+            !self.tools.contains_key(*tool) && !self.absent.contains(*tool) && is_tool_name(tool)
+        });
+        tools
+    }
+
+    /// Takes in what a search for tools found. Of what is absent only so much is remembered: what
+    /// was looked for now is what somebody needs now.
+    pub fn learn(&mut self, found: BTreeMap<String, Found>) {
+        if self.absent.len() + found.len() > MAX_ABSENT {
+            self.absent.clear();
+        }
+        for (tool, found) in found {
+            match found {
+                Found::Present(version) => {
+                    self.absent.remove(&tool);
+                    self.tools.insert(tool, version);
+                }
+                Found::Absent if self.absent.len() < MAX_ABSENT => {
+                    self.tools.remove(&tool);
+                    self.absent.insert(tool);
+                }
+                Found::Absent => {}
+            }
+        }
+    }
+
     /// What is missing here for a need, in words; empty where nothing is.
     #[must_use]
     pub fn lacks(&self, need: &Need) -> Vec<String> {
@@ -351,6 +423,7 @@ mod tests {
             arch: "x86_64".to_owned(),
             os: "linux".to_owned(),
             tools: [("python".to_owned(), Some(version("3.10"))), ("sh".to_owned(), None)].into(),
+            absent: BTreeSet::new(),
         };
         let check = |need: Need, lacks: &[&str]| assert_eq!(machine.lacks(&need), lacks, "{need}");
         check(Need::default(), &[]);
@@ -366,5 +439,45 @@ mod tests {
         check(Need::Os("linux".to_owned()), &[]);
         let sh = Need::Tool { name: "sh".to_owned(), version: VersionNeed::parse("5") };
         check(sh, &["sh = 5 (its version is not known)"]);
+    }
+
+    #[test]
+    fn only_what_nobody_has_looked_for_is_unknown() {
+        let tool = |name: &str| Need::Tool { name: name.to_owned(), version: None };
+        let mut machine = Capabilities::default();
+        let found = [
+            ("git".to_owned(), Found::Present(Some(version("2.39")))),
+            ("go".to_owned(), Found::Absent),
+        ];
+        machine.learn(found.into());
+        let check = |machine: &Capabilities, need: Need, expected: &[&str]| {
+            let unknown: Vec<&str> = machine.unknown(&need).into_iter().collect();
+            assert_eq!(unknown, expected, "{need}");
+        };
+        check(&machine, Need::Cores(4), &[]);
+        check(&machine, Need::All(vec![tool("git"), tool("go")]), &[]);
+        let docker = Need::Docker { image: "ruby:3.3".to_owned() };
+        let nested = Need::Any(vec![Need::All(vec![tool("go"), tool("ant")]), docker]);
+        check(&machine, nested, &["ant", "docker"]);
+        for name in ["", "../sh", "/bin/sh", "-rf", ".", "two words", "a\nb", &"x".repeat(65)] {
+            check(&machine, tool(name), &[]);
+        }
+        check(&machine, tool(&"x".repeat(64)), &["x".repeat(64).as_str()]);
+        machine.learn([("go".to_owned(), Found::Present(None))].into());
+        assert_eq!((machine.tools.len(), machine.absent.len()), (2, 0));
+    }
+
+    #[test]
+    fn what_is_absent_is_remembered_within_a_limit() {
+        let mut machine = Capabilities::default();
+        for number in 0..=MAX_ABSENT {
+            machine.learn([(number.to_string(), Found::Absent)].into());
+            assert!(machine.absent.len() <= MAX_ABSENT);
+            assert!(machine.absent.contains(&number.to_string()));
+        }
+        assert_eq!(machine.absent.len(), 1);
+        let many = (0..2 * MAX_ABSENT).map(|number| (number.to_string(), Found::Absent));
+        machine.learn(many.collect());
+        assert_eq!(machine.absent.len(), MAX_ABSENT);
     }
 }

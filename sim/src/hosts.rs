@@ -140,6 +140,7 @@ impl Machines {
             clock: Arc::new(SimulatedClock),
             control,
             spool: processes.spool(),
+            tools: Arc::new(processes.clone()),
             stages: Arc::new(processes),
             chance: Arc::new(SimulatedChance),
             sabotage: Arc::new(self.agent_saboteur.clone()),

@@ -14,6 +14,8 @@ use async_trait::async_trait;
 use otto_actors::ports::control::Assignment;
 use otto_actors::ports::logs::{LogError, Spool};
 use otto_actors::ports::stages::{Stage, StageError, Stages, StepEnd};
+use otto_actors::ports::tools::Tools;
+use otto_core::capability::Found;
 use otto_core::ids::AgentRef;
 use otto_core::lease::LeaseId;
 use otto_core::plan::StepCall;
@@ -24,6 +26,11 @@ use otto_core::value::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+
+/// The tools that a simulated machine has.
+const TOOLS: [&str; 2] = ["git", "make"];
+/// How long it takes to look for some.
+const LOOK: Span = Span(300);
 
 /// One word of a script.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -113,6 +120,17 @@ impl Stages for Processes {
 
     fn alive(&self) -> Vec<LeaseId> {
         locked(&self.alive).keys().copied().collect()
+    }
+}
+
+#[async_trait]
+impl Tools for Processes {
+    async fn look(&self, tools: &[String]) -> BTreeMap<String, Found> {
+        tokio::time::sleep(LOOK.to_duration()).await;
+        let find = |tool: &String| {
+            if TOOLS.contains(&tool.as_str()) { Found::Present(None) } else { Found::Absent }
+        };
+        tools.iter().map(|tool| (tool.clone(), find(tool))).collect()
     }
 }
 

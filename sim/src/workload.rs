@@ -74,7 +74,7 @@ pub const PIPELINES: &[(&str, &str)] = &[
         "arms",
         "pipeline {
            choose {
-             when (branch == 'main') { stage('Main')  { steps { sh 'print main' } } }
+             when (branch == 'main') { stage('Main')  { runtime { make }  steps { sh 'print main' } } }
              otherwise               { stage('Other') { steps { sh 'print unreached' } } }
            }
            stage('Skipped') { when (branch == 'dev')  steps { sh 'print unreached' } }

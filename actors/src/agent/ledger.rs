@@ -1,10 +1,12 @@
-//! The ledger of an agent: which leases it holds, and what it has to tell of each. Pure.
+//! The ledger of an agent: which leases it holds, what it has to tell of each, and which tools its
+//! machine has. Pure.
 //!
 //! A lease is entered when its executor starts, and struck out when the control side has
 //! acknowledged its end, or when it was given up and its executor is gone.
 
 use crate::executor;
 use crate::ports::control::{Report, ReportAnswer};
+use otto_core::capability::{Capabilities, Found};
 use otto_core::lease::LeaseId;
 use otto_core::run::outcome::{AttemptEnd, StepFact};
 use otto_core::time::{Span, Timestamp};
@@ -41,6 +43,7 @@ enum End {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     slots: u32,
+    capabilities: Capabilities,
     held: BTreeMap<LeaseId, Held>,
     past: BTreeSet<LeaseId>,
     past_in_order: VecDeque<LeaseId>,
@@ -157,6 +160,21 @@ impl Ledger {
         self.slots.saturating_sub(self.working())
     }
 
+    /// What the agent has, as far as it has looked.
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// Takes in what a search for tools found.
+    pub(crate) fn learn(&mut self, found: BTreeMap<String, Found>) {
+        self.capabilities.learn(found);
+    }
+
+    /// Forgets which tools are absent: somebody may have installed them meanwhile.
+    pub(crate) fn doubt_absent(&mut self) {
+        self.capabilities.absent.clear();
+    }
+
     /// All that is to be told now: of each lease its news, in order.
     pub(crate) fn reports(&self) -> Vec<Report> {
         let held = self.held.iter().filter(|(_, held)| !held.given_up);
@@ -247,8 +265,8 @@ impl fmt::Debug for SharedLedger {
 
 impl SharedLedger {
     /// The ledger of an agent that takes so many stages at a time.
-    pub(crate) fn new(slots: u32) -> Self {
-        Self(Arc::new(Mutex::new(Ledger { slots, ..Ledger::default() })))
+    pub(crate) fn new(slots: u32, capabilities: Capabilities) -> Self {
+        Self(Arc::new(Mutex::new(Ledger { slots, capabilities, ..Ledger::default() })))
     }
 
     /// Reads or changes it.

@@ -5,8 +5,8 @@
 //!   (this file)        └─ executor    one for each lease
 //! ```
 //!
-//! What the agent holds and has to tell lies in a ledger beside the actors, so that it outlives a
-//! session that dies: no step notices.
+//! What the agent holds, has and has to tell lies in a ledger beside the actors, so that it outlives
+//! a session that dies: no step notices.
 
 pub(crate) mod ledger;
 mod root;
@@ -19,6 +19,7 @@ use crate::ports::control::{LinkError, SharedControl};
 use crate::ports::logs::SharedSpool;
 use crate::ports::sabotage::SharedSabotage;
 use crate::ports::stages::SharedStages;
+use crate::ports::tools::SharedTools;
 use ledger::SharedLedger;
 use otto_core::capability::Capabilities;
 use otto_core::ids::AgentRef;
@@ -34,7 +35,7 @@ pub struct Settings {
     pub agent: AgentRef,
     /// The agent's name, for people.
     pub name: String,
-    /// What it has.
+    /// What it has as far as that is known without looking for tools.
     pub capabilities: Capabilities,
     /// How many stages it takes at a time.
     pub slots: u32,
@@ -49,6 +50,8 @@ pub struct Ports {
     pub control: SharedControl,
     /// Stage processes.
     pub stages: SharedStages,
+    /// The machine's tools.
+    pub tools: SharedTools,
     /// The spool of logs.
     pub spool: SharedSpool,
     /// Seeded randomness for back-offs.
@@ -85,7 +88,7 @@ impl AgentSide {
     /// # Errors
     /// When the runtime is shutting down.
     pub async fn start(settings: Settings, ports: Ports) -> Result<Self, SpawnErr> {
-        let ledger = SharedLedger::new(settings.slots);
+        let ledger = SharedLedger::new(settings.slots, settings.capabilities.clone());
         let session = Address::vacant();
         let outside = Outside { settings, ports, ledger: ledger.clone(), session };
         let (root, _) = root::Root::spawn(None, root::Root, outside).await?;

@@ -2,17 +2,19 @@
 //!
 //! It keeps nothing that is lost with it: what is held and what is to be told is in the ledger.
 
+use super::ledger::Ledger;
 use super::{Outside, root, within};
 use crate::backoff;
 use crate::errand::{self, Errand, Panicked};
 use crate::executor;
 use crate::ports::control::{Assignment, Bid, LinkError, Order, Report, ReportAnswer};
+use otto_core::capability::{Found, is_tool_name};
 use otto_core::lease::{LEASE, LeaseId};
 use otto_core::run::duty::EndReason;
 use otto_core::run::outcome::{AttemptEnd, Outcome};
 use otto_core::time::{Span, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a bid may go unanswered: the control side answers sooner, if with nothing.
 const BID: Span = Span::seconds(15);
@@ -24,6 +26,9 @@ const LONGEST: Span = Span::seconds(1);
 const DISMISSED: Span = Span::seconds(30);
 /// How long facts about steps gather before they are told. Ends are told at once.
 const GATHER: Span = Span(100);
+
+/// How long a tool that was looked for in vain counts as absent.
+const DOUBT: Span = Span::seconds(60);
 
 /// The answer of the control side, if the call came to one.
 type Answered<T> = Result<Result<T, LinkError>, Panicked>;
@@ -45,6 +50,10 @@ pub(crate) enum Message {
     Tell,
     /// The reports were answered.
     Reported(Vec<Report>, Answered<Vec<ReportAnswer>>),
+    /// The search for these tools is over.
+    Looked(Vec<String>, Result<BTreeMap<String, Found>, Panicked>),
+    /// What was absent may have been installed meanwhile.
+    Doubt,
 }
 
 impl Message {
@@ -57,6 +66,8 @@ impl Message {
             Self::News => "news",
             Self::Tell => "tell",
             Self::Reported(..) => "reported",
+            Self::Looked(..) => "looked",
+            Self::Doubt => "doubt",
         }
     }
 }
@@ -81,6 +92,9 @@ pub(crate) struct State {
     report: Option<Errand>,
     failed_reports: u32,
     tell_timer: Option<Errand>,
+    /// The searches under way, by the tools that are looked for.
+    looks: BTreeMap<Vec<String>, Errand>,
+    doubt_timer: Option<Errand>,
 }
 
 impl Actor for Session {
@@ -93,7 +107,7 @@ impl Actor for Session {
         myself: ActorRef<Message>,
         (outside, root): (Outside, ActorRef<root::Message>),
     ) -> Result<State, ActorProcessingErr> {
-        for first in [Message::Bid, Message::Renew, Message::Tell] {
+        for first in [Message::Doubt, Message::Bid, Message::Renew, Message::Tell] {
             myself.cast(first)?;
         }
         Ok(State {
@@ -109,6 +123,8 @@ impl Actor for Session {
             report: None,
             failed_reports: 0,
             tell_timer: None,
+            looks: BTreeMap::new(),
+            doubt_timer: None,
         })
     }
 
@@ -134,6 +150,8 @@ impl Actor for Session {
                 state.tell(&myself);
             }
             Message::Reported(reports, answer) => state.reported(&reports, answer, &myself),
+            Message::Looked(tools, found) => state.looked(&tools, found, &myself),
+            Message::Doubt => state.doubt(&myself),
         }
         Ok(())
     }
@@ -151,16 +169,14 @@ impl State {
     fn bid(&mut self, myself: &ActorRef<Message>) {
         self.bid_timer = None;
         let settings = &self.outside.settings;
-        let (holds, free_slots, cost) =
-            self.outside.ledger.with(|ledger| (ledger.holds(), ledger.free(), ledger.working()));
-        let bid = Bid {
+        let bid = self.outside.ledger.with(|ledger| Bid {
             agent: settings.agent,
             name: settings.name.clone(),
-            capabilities: settings.capabilities.clone(),
-            free_slots,
-            holds,
-            cost,
-        };
+            capabilities: ledger.capabilities().clone(),
+            free_slots: ledger.free(),
+            holds: ledger.holds(),
+            cost: ledger.working(),
+        });
         if !self.bids.is_empty() && self.last_bid.as_ref() == Some(&bid) {
             return;
         }
@@ -211,6 +227,7 @@ impl State {
             match order {
                 Order::Start(assignment) => begin.push(*assignment),
                 Order::End { lease, reason } => self.end(lease, reason, sent, myself),
+                Order::Look { tools } => self.look(tools, myself),
             }
         }
         if begin.is_empty() {
@@ -238,6 +255,56 @@ impl State {
             let end = if given_up { given_up_end() } else { idle_end(reason) };
             ledger.with(|ledger| ledger.end_idle(lease, sent, end));
             self.news(myself);
+        }
+    }
+
+    /// Looks for tools, but for those that are looked for already.
+    fn look(&mut self, mut tools: Vec<String>, myself: &ActorRef<Message>) {
+        let under_way: BTreeSet<&String> = self.looks.keys().flatten().collect();
+        tools.retain(|tool| is_tool_name(tool) && !under_way.contains(tool));
+        if tools.is_empty() {
+            return;
+        }
+        let (port, asked) = (self.outside.ports.tools.clone(), tools.clone());
+        let call = async move { port.look(&asked).await };
+        let told = tools.clone();
+        let errand = errand::start(myself, call, move |found| Message::Looked(told, found));
+        self.looks.insert(tools, errand);
+    }
+
+    /// A search is over: the next bid says what came of it. After one that came to nothing the
+    /// control side asks again.
+    fn looked(
+        &mut self,
+        tools: &[String],
+        found: Result<BTreeMap<String, Found>, Panicked>,
+        myself: &ActorRef<Message>,
+    ) {
+        self.looks.remove(tools);
+        match found {
+            Ok(found) => self.outside.ledger.with(|ledger| ledger.learn(found)),
+            Err(panicked) => tracing::error!(%panicked, "a search for tools came to nothing"),
+        }
+        if self.doubt_timer.is_none() {
+            self.doubt_later(myself);
+        }
+        if self.bid_timer.is_none() {
+            self.bid(myself);
+        }
+    }
+
+    /// Forgets what is absent, so that the control side asks again for what is still needed.
+    fn doubt(&mut self, myself: &ActorRef<Message>) {
+        self.doubt_timer = None;
+        self.outside.ledger.with(Ledger::doubt_absent);
+        if self.bid_timer.is_none() {
+            self.bid(myself);
+        }
+    }
+
+    fn doubt_later(&mut self, myself: &ActorRef<Message>) {
+        if !self.outside.ledger.with(|ledger| ledger.capabilities().absent.is_empty()) {
+            self.doubt_timer = Some(errand::after(myself, DOUBT.to_duration(), Message::Doubt));
         }
     }
 

@@ -8,6 +8,7 @@ use otto_core::run::duty::Duty;
 use otto_core::run::summary::Summary;
 use otto_core::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A wish for a new run.
@@ -155,14 +156,20 @@ pub struct Search {
     pub ahead: u64,
     /// Where nobody is capable: the agent that comes closest, and what it lacks.
     pub closest: Option<Closest>,
+    /// Where nobody is capable: the tools that not all agents have been looked through for.
+    pub looks_for: BTreeSet<String>,
 }
 
 impl fmt::Display for Search {
     /// As `otto why` says it: `waits for an agent with docker (0 of 3 have it)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { need, agents, capable, ahead, closest } = self;
+        let Self { need, agents, capable, ahead, closest, looks_for } = self;
         match (agents, capable, closest) {
             (0, ..) => write!(f, "waits for an agent with {need}: none is connected"),
+            (_, 0, _) if !looks_for.is_empty() => {
+                let tools: Vec<&str> = looks_for.iter().map(String::as_str).collect();
+                write!(f, "waits for an agent with {need}; is looking for {}", tools.join(", "))
+            }
             (_, 0, Some(Closest { agent, lacks })) => {
                 write!(f, "waits for an agent with {need} (0 of {agents} have it); ")?;
                 write!(f, "{agent} comes closest and lacks {}", lacks.join(", "))

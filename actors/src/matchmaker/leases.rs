@@ -140,6 +140,8 @@ impl Leases {
             let wanted = match &open.order {
                 Order::Start(_) => !open.begun,
                 Order::End { .. } => true,
+                // It is about no lease, and comes from the market.
+                Order::Look { .. } => false,
             };
             let due = wanted && open.told.is_none_or(|told| now.since(told) >= REPEAT);
             if due {

@@ -3,11 +3,17 @@
 
 use crate::control::answers::{Closest, Search};
 use crate::ports::control::Bid;
-use otto_core::capability::Need;
+use otto_core::capability::{Capabilities, Need};
 use otto_core::ids::{AgentId, AgentRef, Attempt, RunId, StageId};
 use otto_core::lease::LeaseId;
-use otto_core::time::Timestamp;
+use otto_core::time::{Span, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How long an agent may look for a tool before it is asked again: the order may be lost. It does
+/// not look twice at the same time.
+const LOOK_AGAIN: Span = Span::seconds(10);
+/// The most tools that an agent is asked for at once.
+const MAX_LOOK: usize = 100;
 
 /// What is offered: one attempt at a stage. It has one offer at a time, and one lease at a time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -45,6 +51,8 @@ struct Bidder {
     waiting: bool,
     /// What was awarded to it and is not yet in a bid's `holds`: each takes one of its free slots.
     pending: BTreeSet<OfferId>,
+    /// The tools that it was told to look for, and when.
+    asked: BTreeMap<String, Timestamp>,
 }
 
 impl Bidder {
@@ -81,7 +89,10 @@ impl Market {
         for lease in &bid.holds {
             pending.remove(&OfferId::from(*lease));
         }
-        self.bidders.insert(bid.agent.agent, Bidder { bid, waiting: true, pending });
+        let mut asked = same.map(|known| known.asked.clone()).unwrap_or_default();
+        let Capabilities { tools, absent, .. } = &bid.capabilities;
+        asked.retain(|tool, _| !tools.contains_key(tool) && !absent.contains(tool));
+        self.bidders.insert(bid.agent.agent, Bidder { bid, waiting: true, pending, asked });
         true
     }
 
@@ -189,6 +200,23 @@ impl Market {
             .map(|bidder| bidder.bid.agent)
     }
 
+    /// The tools that an agent, which waits, is to look for now, because an offer needs them that
+    /// nobody could be awarded. To be asked after [`Market::award`].
+    pub(crate) fn looks(&mut self, agent: AgentId, now: Timestamp) -> Vec<String> {
+        let Some(bidder) = self.bidders.get_mut(&agent) else { return Vec::new() };
+        let capabilities = &bidder.bid.capabilities;
+        let wanting = self.open.keys().filter(|need| !capabilities.lacks(need).is_empty());
+        let unknown: BTreeSet<&str> = wanting.flat_map(|need| capabilities.unknown(need)).collect();
+        bidder.asked.retain(|tool, asked| {
+            now.since(*asked) < LOOK_AGAIN && unknown.contains(tool.as_str())
+        });
+        let asked = &mut bidder.asked;
+        let fresh = unknown.into_iter().filter(|tool| !asked.contains_key(*tool));
+        let tools: Vec<String> = fresh.take(MAX_LOOK).map(str::to_owned).collect();
+        asked.extend(tools.iter().map(|tool| (tool.clone(), now)));
+        tools
+    }
+
     fn unlist(&mut self, offer: OfferId, placed: &Placed) {
         if let Some(ranks) = self.open.get_mut(&placed.need) {
             ranks.remove(&(placed.since, offer));
@@ -213,12 +241,16 @@ impl Market {
         let closest = closest
             .filter(|_| capable == 0)
             .map(|(lacks, bid)| Closest { agent: bid.name.clone(), lacks: lacks.clone() });
+        let unknown = lacking.iter().flat_map(|(_, bid)| bid.capabilities.unknown(&placed.need));
+        let looks_for =
+            if capable == 0 { unknown.map(str::to_owned).collect() } else { BTreeSet::new() };
         Some(Search {
             need: placed.need.to_string(),
             agents: u32::try_from(lacking.len()).unwrap_or(u32::MAX),
             capable: u32::try_from(capable).unwrap_or(u32::MAX),
             ahead,
             closest,
+            looks_for,
         })
     }
 }

@@ -277,7 +277,11 @@ impl State {
         }
         let waiting: Vec<AgentRef> = self.polls.values().map(|(agent, ..)| *agent).collect();
         for agent in waiting {
-            let orders = self.leases.orders(agent, now);
+            let mut orders = self.leases.orders(agent, now);
+            let tools = self.market.looks(agent.agent, now);
+            if !tools.is_empty() {
+                orders.push(Order::Look { tools });
+            }
             self.answer(agent.agent, orders);
         }
     }

@@ -44,6 +44,12 @@ pub enum Order {
         /// Why.
         reason: EndReason,
     },
+    /// Look for these tools: offers need them. The next bid says what was found, and what is
+    /// absent. Repeated until one does.
+    Look {
+        /// Their names.
+        tools: Vec<String>,
+    },
 }
 
 /// Everything an agent needs for one attempt at a stage.

@@ -8,3 +8,4 @@ pub mod journal;
 pub mod logs;
 pub mod sabotage;
 pub mod stages;
+pub mod tools;

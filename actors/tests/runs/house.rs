@@ -161,6 +161,7 @@ impl House {
             clock: self.clock.clone(),
             control: self.wire.clone(),
             stages: Arc::new(OnGround(Arc::clone(ground))),
+            tools: Arc::new(OnGround(Arc::clone(ground))),
             spool: Arc::new(OnGround(Arc::clone(ground))),
             chance: self.chance.clone(),
             sabotage,

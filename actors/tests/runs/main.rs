@@ -10,5 +10,6 @@ mod plans;
 mod sabotage;
 #[cfg(test)]
 mod simple;
+mod tools;
 #[cfg(test)]
 mod trouble;

@@ -100,3 +100,9 @@ fn plan(work: fn(Vec<StageId>) -> Work, stages: Vec<Stage>) -> Plan {
 pub(crate) fn capturing(stage: Stage, name: &str) -> Stage {
     Stage { outputs: BTreeMap::from([(name.to_owned(), ValueType::Text)]), ..stage }
 }
+
+/// The same stage, which needs one of these tools.
+pub(crate) fn needing(stage: Stage, tools: &[&str]) -> Stage {
+    let tool = |name: &&str| Need::Tool { name: (*name).to_owned(), version: None };
+    Stage { runtime: Need::Any(tools.iter().map(tool).collect()), ..stage }
+}

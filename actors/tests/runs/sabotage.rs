@@ -3,7 +3,7 @@
 
 use crate::house::{House, outcomes};
 use crate::memory::{Act, Saboteur};
-use crate::plans::{again, parallel, sequence, stage, step};
+use crate::plans::{again, needing, parallel, sequence, stage, step};
 use otto_core::ids::{CommandId, StageId};
 use otto_core::plan::{Plan, RetryReason, Stage};
 use otto_core::run::command::{Command, Wish};
@@ -65,6 +65,21 @@ async fn cancelled(saboteur: Saboteur) -> (Ending, BTreeMap<Act, u32>, bool) {
     (outcomes(&view), seen, house.sabotage.struck())
 }
 
+/// A run that waits for a tool, which is installed in time.
+async fn searching(saboteur: Saboteur) -> (Ending, BTreeMap<Act, u32>, bool) {
+    let plan = sequence(vec![long(needing(stage("a", &["ok"]), &["ant", "go"]))]);
+    let house = House::with(saboteur).await;
+    let hand = house.hire("n1", 1, &[]).await;
+    let run = house.run(&plan).await;
+    house.until("it has looked", async || hand.ground.looked_for().len() >= 2).await;
+    tokio::time::sleep(Span::seconds(10).to_duration()).await;
+    hand.ground.install("go", "1.22");
+    let view = house.retired(run).await;
+    finish(&house, &hand).await;
+    let seen = house.sabotage.seen.lock().unwrap().clone();
+    (outcomes(&view), seen, house.sabotage.struck())
+}
+
 async fn finish(house: &House, hand: &crate::house::Hand) {
     assert_eq!(hand.ground.sins(), Vec::<String>::new());
     house.until("the agent is free", async || hand.side.busy() == 0).await;
@@ -103,4 +118,10 @@ async fn a_run_ends_as_if_no_actor_had_died() {
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_run_ends_as_if_no_actor_had_died() {
     check(cancelled, &["executor"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_is_found_as_if_no_actor_had_died() {
+    let seen = check(searching, &[]).await;
+    assert!(seen.is_superset(&[("agent", "looked"), ("agent", "doubt")].into()), "{seen:?}");
 }

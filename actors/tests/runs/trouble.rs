@@ -252,7 +252,8 @@ async fn a_stage_that_nobody_can_serve_says_who_comes_closest() {
         |name: &str| otto_core::capability::Need::Tool { name: name.to_owned(), version: None };
     let needs = otto_core::capability::Need::All(vec![tool("docker"), tool("git")]);
     let run = house.run(&sequence(vec![Stage { runtime: needs, ..stage("a", &["ok"]) }])).await;
-    pause(Span::seconds(1)).await;
+    // They look for the tools first.
+    pause(Span::seconds(5)).await;
     let why = house.control.why(run, StageId(1)).await.unwrap();
     assert_eq!(
         why.search.map(|search| search.to_string()).as_deref(),

@@ -1,8 +1,9 @@
 //! The agent's side of the ports: stage processes, spools and workspaces on a real kernel.
 //!
 //! [`stages::NodeStages`] opens stages through the launcher, [`spool::DiskSpool`] keeps what their
-//! steps print, [`probe`] says what this machine has. Nothing here decides anything about a run,
-//! and nothing here starts a process of a user's: the stage processes do ([`crate::launcher`]).
+//! steps print, [`probe`] says what this machine has and asks its tools for their versions. Nothing
+//! here decides anything about a run, and nothing here starts a step: the stage processes do
+//! ([`crate::launcher`]).
 //!
 //! ```text
 //! <folder>/work/<lease>/files/       the workspace

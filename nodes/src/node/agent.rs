@@ -8,7 +8,7 @@ use super::process::orphaned;
 use super::system::{SeededChance, SystemClock, seed};
 use super::unix::PathConnector;
 use crate::agent::host::Host;
-use crate::agent::probe;
+use crate::agent::probe::NodeTools;
 use crate::agent::spool::{DiskSpool, LOG_LIMIT_BYTES};
 use crate::agent::stages::{GRACE, NodeStages, Settings as StageSettings};
 use crate::rpc::agent_link::AgentLink;
@@ -41,8 +41,8 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
     let spool = DiskSpool::open(&folder.join("spool"), LOG_LIMIT_BYTES);
     let spool = Arc::new(spool.map_err(|error| unfit(&error))?);
     let host = Host::of_this_process();
-    // Only tools that are new since the last start are asked for their versions.
-    let capabilities = probe::probe(&host, &folder.join("tools.json")).await;
+    let tools = NodeTools::open(host.clone(), folder.join("tools.json"));
+    let capabilities = tools.capabilities();
     let settings = StageSettings {
         agent,
         folder: folder.clone(),
@@ -60,6 +60,7 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
         clock: Arc::new(SystemClock::new()),
         control,
         stages: Arc::new(stages),
+        tools: Arc::new(tools),
         spool,
         chance: Arc::new(SeededChance::new(seed)),
         sabotage: Arc::new(NoSabotage),

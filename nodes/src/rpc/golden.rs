@@ -15,7 +15,7 @@ use crate::wire::codec::{AnswererCodec, CallerCodec, decode, encode};
 use crate::wire::hello::{Build, Hello, Role};
 use bytes::BytesMut;
 use otto_actors::ports::control::{Bid, BlobPart, LinkError, Order, Report, ReportAnswer};
-use otto_core::capability::Capabilities;
+use otto_core::capability::{Capabilities, Version};
 use otto_core::ids::{
     AgentId, AgentRef, Attempt, CommandId, Digest, Epoch, PlanHash, ProjectId, RunId, StageId,
 };
@@ -26,7 +26,7 @@ use otto_core::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 use std::pin::Pin;
@@ -181,7 +181,11 @@ fn agent_frames(frames: &mut Frames) {
     let bid = Bid {
         agent: AGENT,
         name: "a1".to_owned(),
-        capabilities: Capabilities::default(),
+        capabilities: Capabilities {
+            tools: BTreeMap::from([("git".to_owned(), Some(Version(vec![2, 39])))]),
+            absent: BTreeSet::from(["ant".to_owned()]),
+            ..Capabilities::default()
+        },
         free_slots: 2,
         holds: vec![LEASE],
         cost: 1,
@@ -209,7 +213,10 @@ fn agent_frames(frames: &mut Frames) {
     frames.request("agent log", Req::Log { agent: AGENT, lease: LEASE, offset: 4, bytes });
     frames.request("agent seal", Req::Seal { agent: AGENT, lease: LEASE, length: 6 });
     frames.request("agent blob", Req::Blob { digest: Digest([2; 32]), offset: 0, limit: 9 });
-    let orders = vec![Order::End { lease: LEASE, reason: EndReason::TimedOut }];
+    let orders = vec![
+        Order::End { lease: LEASE, reason: EndReason::TimedOut },
+        Order::Look { tools: vec!["git".to_owned()] },
+    ];
     frames.response("agent orders", Ok(Resp::Bid(Ok(orders))));
     frames.response("agent answers", Ok(Resp::Report(Ok(vec![ReportAnswer::Stale]))));
     let refused = LinkError::Refused("over".to_owned());

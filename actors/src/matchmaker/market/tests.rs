@@ -34,6 +34,13 @@ fn bid(name: u8, free_slots: u32, cost: u32, tools: &[&str]) -> Bid {
     }
 }
 
+/// A bid of an agent that has looked for tools in vain.
+fn without(name: u8, absent: &[&str]) -> Bid {
+    let mut bid = bid(name, 1, 0, &[]);
+    bid.capabilities.absent = absent.iter().map(|tool| (*tool).to_owned()).collect();
+    bid
+}
+
 fn tool(name: &str) -> Need {
     Need::Tool { name: name.to_owned(), version: None }
 }
@@ -125,8 +132,47 @@ fn a_search_says_what_is_in_the_way() {
     };
     let git = || tool("git");
     check(&[], git(), "waits for an agent with git: none is connected");
+    let looking = "waits for an agent with git; is looking for git";
+    check(&[bid(1, 1, 0, &[]), without(2, &["git"])], git(), looking);
     let closest = "waits for an agent with git (0 of 1 have it); n1 comes closest and lacks git";
-    check(&[bid(1, 1, 0, &[])], git(), closest);
+    check(&[without(1, &["git"])], git(), closest);
     let busy = "waits for a free slot on 1 of 2 agents, behind 1 older offers";
     check(&[bid(1, 0, 0, &["git"]), bid(2, 1, 0, &[])], git(), busy);
+}
+
+#[test]
+fn an_agent_is_asked_for_a_tool_until_it_answers() {
+    let mut market = Market::default();
+    let looks = |market: &mut Market, seconds: u64| {
+        assert_eq!(awards(market), []);
+        market.looks(AgentId([1; 16]), Timestamp(seconds * 1000))
+    };
+    market.bid(bid(1, 1, 0, &["git"]));
+    market.place(offer(1), Timestamp(1), Need::Any(vec![tool("ant"), tool("go")]));
+    market.place(offer(2), Timestamp(2), Need::All(vec![tool("git"), tool("go")]));
+    assert_eq!(looks(&mut market, 0), ["ant", "go"]);
+    market.bid(bid(1, 1, 0, &["git"]));
+    assert_eq!(looks(&mut market, 9), [""; 0], "it is looking");
+    market.place(offer(3), Timestamp(3), tool("zig"));
+    assert_eq!(looks(&mut market, 9), ["zig"]);
+    assert_eq!(looks(&mut market, 10), ["ant", "go"], "the order may be lost");
+    market.bid(without(1, &["ant", "go"]));
+    assert_eq!(looks(&mut market, 19), ["git", "zig"]);
+    market.withdraw(offer(3));
+    market.bid(Bid { agent: agent(1, 2), ..bid(1, 1, 0, &[]) });
+    assert_eq!(looks(&mut market, 20), ["ant", "git", "go"], "it is another process");
+}
+
+#[test]
+fn nobody_is_asked_for_a_tool_while_an_agent_can_serve() {
+    let mut market = Market::default();
+    market.bid(bid(1, 1, 0, &["git"]));
+    market.bid(bid(2, 1, 0, &[]));
+    market.place(offer(1), Timestamp(1), tool("git"));
+    assert_eq!(awards(&mut market), [(1, 1)]);
+    assert_eq!(market.looks(AgentId([2; 16]), Timestamp(1)), [""; 0]);
+    market.place(offer(2), Timestamp(2), tool("git"));
+    assert_eq!(awards(&mut market), []);
+    assert_eq!(market.looks(AgentId([1; 16]), Timestamp(2)), [""; 0], "it is busy, and has it");
+    assert_eq!(market.looks(AgentId([2; 16]), Timestamp(2)), ["git"]);
 }

@@ -5,6 +5,8 @@ use async_trait::async_trait;
 use otto_actors::ports::control::Assignment;
 use otto_actors::ports::logs::{LogError, Spool};
 use otto_actors::ports::stages::{Stage, StageError, Stages, StepEnd};
+use otto_actors::ports::tools::Tools;
+use otto_core::capability::{Found, Version};
 use otto_core::lease::LeaseId;
 use otto_core::plan::StepCall;
 use otto_core::run::duty::EndReason;
@@ -33,6 +35,10 @@ struct Truth {
     /// What should never have happened.
     sins: Vec<String>,
     logs: BTreeMap<LeaseId, SpoolLog>,
+    /// The tools that can be found.
+    installed: BTreeMap<String, Option<Version>>,
+    /// What was looked for, in order.
+    looked_for: Vec<String>,
 }
 
 /// A machine that runs steps, as far as these tests need one.
@@ -71,6 +77,16 @@ impl Ground {
         let mut truth = self.truth.lock().unwrap();
         truth.open.clear();
         truth.logs.clear();
+    }
+
+    /// Installs a tool.
+    pub(crate) fn install(&self, tool: &str, version: &str) {
+        self.truth.lock().unwrap().installed.insert(tool.to_owned(), Version::parse(version));
+    }
+
+    /// What was looked for, in order.
+    pub(crate) fn looked_for(&self) -> Vec<String> {
+        self.truth.lock().unwrap().looked_for.clone()
     }
 
     fn begins(&self, lease: LeaseId, place: StepPlace) {
@@ -131,6 +147,20 @@ impl Stages for OnGround {
 
     fn alive(&self) -> Vec<LeaseId> {
         self.0.truth.lock().unwrap().open.iter().copied().collect()
+    }
+}
+
+#[async_trait]
+impl Tools for OnGround {
+    async fn look(&self, tools: &[String]) -> BTreeMap<String, Found> {
+        self.0.truth.lock().unwrap().looked_for.extend(tools.iter().cloned());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let truth = self.0.truth.lock().unwrap();
+        let find = |tool: &String| match truth.installed.get(tool) {
+            Some(version) => Found::Present(version.clone()),
+            None => Found::Absent,
+        };
+        tools.iter().map(|tool| (tool.clone(), find(tool))).collect()
     }
 }
 
