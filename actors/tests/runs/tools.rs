@@ -14,8 +14,9 @@ fn plan(tools: &[&str]) -> Plan {
 
 /// How the search for an agent goes, in words; empty where there is none.
 async fn why(house: &House, run: RunId) -> String {
-    let why = house.control.why(run, StageId(1)).await.unwrap();
-    why.search.map(|search| search.to_string()).unwrap_or_default()
+    let why = house.control.why(run, StageId(1)).await;
+    let search = why.ok().and_then(|why| why.search);
+    search.map(|search| search.to_string()).unwrap_or_default()
 }
 
 async fn comes_to(house: &House, run: RunId, words: &str) {
