@@ -74,8 +74,10 @@ pub const PIPELINES: &[(&str, &str)] = &[
         "arms",
         "pipeline {
            choose {
-             when (branch == 'main') { stage('Main')  { runtime { make }  steps { sh 'print main' } } }
-             otherwise               { stage('Other') { steps { sh 'print unreached' } } }
+             when (branch == 'main') {
+               stage('Main') { runtime { make }  steps { sh 'print main' } }
+             }
+             otherwise { stage('Other') { steps { sh 'print unreached' } } }
            }
            stage('Skipped') { when (branch == 'dev')  steps { sh 'print unreached' } }
            stage('Nested') {

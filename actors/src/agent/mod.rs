@@ -5,8 +5,8 @@
 //!   (this file)        └─ executor    one for each lease
 //! ```
 //!
-//! What the agent holds, has and has to tell lies in a ledger beside the actors, so that it outlives
-//! a session that dies: no step notices.
+//! What the agent holds, has and has to tell lies in a ledger beside the actors, so that it
+//! outlives a session that dies: no step notices.
 
 pub(crate) mod ledger;
 mod root;

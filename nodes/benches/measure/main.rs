@@ -1,4 +1,5 @@
-//! What Otto costs, side by side with its peers and limits, in one run: `cargo bench --bench measure`.
+//! What Otto costs, side by side with its peers and limits, in one run: `cargo bench --bench
+//! measure`.
 //!
 //! Every line is a ratio between two things that ran in the same minutes on the same machine; the
 //! load stands beside it, since a busy machine distorts above all what is durable. Nothing here
