@@ -178,18 +178,27 @@ impl<'a> Desk<'a> {
     }
 
     fn capture(&self, Variable { name, value }: Variable) -> Answer {
-        if let Some(declared) = self.assignment.outputs.get(&name)
-            && let Err(why) = otto_stdlib::plain::check(&value.0, declared)
-        {
-            return Answer::refused(409, format!("capture '{name}': {why}"));
-        }
+        let value = match self.as_declared(&name, value.0) {
+            Ok(value) => value,
+            Err(why) => return Answer::refused(409, format!("capture '{name}': {why}")),
+        };
         let mut said = self.said();
         if said.captured.len() >= MAX_VARIABLES {
             return too_many();
         }
         said.dropped.remove(&name);
-        said.captured.insert(name, value.0);
+        said.captured.insert(name, value);
         Answer::done()
+    }
+
+    /// A captured value in its declared type. Scripts have nothing but text, which is read as what
+    /// the type expects.
+    fn as_declared(&self, name: &str, value: Value) -> Result<Value, String> {
+        match (self.assignment.outputs.get(name), value) {
+            (None, value) => Ok(value),
+            (Some(declared), Value::Text(text)) => otto_stdlib::plain::parse(&text, declared),
+            (Some(declared), value) => otto_stdlib::plain::check(&value, declared).map(|()| value),
+        }
     }
 
     fn begin(&self, name: String) -> Result<Upload, Answer> {

@@ -53,6 +53,8 @@ pub(super) enum Id {
     BadLibrary,
     /// The node's data folder is in trouble.
     DataFolder,
+    /// A file is no text.
+    NoText,
 }
 
 impl Id {
@@ -73,11 +75,12 @@ impl Id {
             Self::BadArgument => "OTTO1011",
             Self::BadLibrary => "OTTO1012",
             Self::DataFolder => "OTTO1013",
+            Self::NoText => "OTTO1014",
         }
     }
 
     #[cfg(test)]
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::NoPipeline,
         Self::UnknownPipeline,
         Self::MissingTool,
@@ -91,6 +94,7 @@ impl Id {
         Self::BadArgument,
         Self::BadLibrary,
         Self::DataFolder,
+        Self::NoText,
     ];
 }
 

@@ -3,6 +3,7 @@
 use super::fault::{Fault, Id};
 use otto_core::plan::Revision;
 use otto_lang::conventions::{FOLDERS, Listing, reads};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The default pipeline's file.
@@ -77,11 +78,19 @@ impl Repository {
     /// When it is there and cannot be read as text.
     pub(super) fn text(&self, path: &str) -> Result<Option<String>, Fault> {
         let full = self.root.join(path);
-        match std::fs::read_to_string(&full) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unreadable(&full, &error)),
-        }
+        let bytes = match read_file(&full) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(&full, &error)),
+        };
+        String::from_utf8(bytes).map(Some).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let before = error.as_bytes().get(..valid).unwrap_or_default();
+            let line = before.split(|byte| *byte == b'\n').count();
+            Fault::usage(Id::NoText, "this is no text in UTF-8")
+                .at(format!("{}:{line}", full.display()))
+                .help("write the file in UTF-8, as every editor can")
+        })
     }
 
     /// What lies at its top, for the conventions.
@@ -112,6 +121,23 @@ impl Repository {
     pub(super) fn revision(&self) -> Revision {
         self.git.as_deref().map(super::revision::read).unwrap_or_default()
     }
+}
+
+/// The longest file that is read: far more than the language takes.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Reads a file to its end, or to where it is too long; anything that is no file is not opened, as
+/// a pipe would never end.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(std::io::Error::other(format!("it has over {} MiB", MAX_BYTES >> 20)));
+    }
+    Ok(bytes)
 }
 
 /// The names in a folder, in order, each with whether it is a folder.
