@@ -9,9 +9,10 @@ use otto_core::gate::Operator;
 use pest::Parser;
 use pest::iterators::{Pair, Pairs};
 
-/// How many comparisons one condition may join, how deep a text with `${}` may nest, and how many
-/// comments it may hold.
+/// How many comparisons one condition may join, how many `!` may stand in a row, and how deep a
+/// text with `${}` may nest or how many comments it may hold.
 const MAX_PARTS: usize = 200;
+const MAX_NEGATIONS: usize = 12;
 const MAX_TEMPLATE_DEPTH: usize = 16;
 
 /// Where the parser's text came from: itself, or a repaired copy of it.
@@ -275,11 +276,14 @@ impl Builder<'_> {
         &mut self,
         inner: &mut std::iter::Peekable<impl Iterator<Item = Pair<'i, Rule>>>,
     ) -> Option<Expression> {
-        let mut opposite = None;
-        let mut first = None;
+        let (mut count, mut first) = (0_usize, None);
         while let Some(negation) = inner.next_if(|part| part.as_rule() == Rule::negation) {
             first.get_or_insert(self.place(&negation));
-            opposite = Some(!opposite.unwrap_or(false));
+            count += 1;
+        }
+        if let Some(place) = first.filter(|_| count > MAX_NEGATIONS) {
+            let message = format!("more than {MAX_NEGATIONS} `!` stand in a row");
+            self.problems.push(Diagnostic::error(Id::TooDeep, place, message));
         }
         let left = self.operand(inner.next()?);
         let compared = match inner.next_if(|part| part.as_rule() == Rule::operator) {
@@ -292,14 +296,12 @@ impl Builder<'_> {
             }
         };
         let place = first.map_or(compared.place, |first| first.to(compared.place));
-        Some(match opposite {
-            None => compared,
-            Some(true) => Expression { kind: Kind::Not(compared.into()), place },
+        let negated = |inner: Expression| Expression { kind: Kind::Not(inner.into()), place };
+        Some(match count {
+            0 => compared,
+            _ if count % 2 == 1 => negated(compared),
             // `!!x` is x, and must be a condition like it.
-            Some(false) => {
-                let inner = Expression { kind: Kind::Not(compared.into()), place };
-                Expression { kind: Kind::Not(inner.into()), place }
-            }
+            _ => negated(negated(compared)),
         })
     }
 

@@ -6,6 +6,9 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 use std::fmt;
 
+/// Nobody reads more problems than these at once.
+pub(crate) const MAX_PROBLEMS: usize = 100;
+
 /// Declares the identifiers of all diagnostics.
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
@@ -135,6 +138,8 @@ ids! {
     UnknownChanges = "OTTO0902",
     /// A pipeline that is to be inferred from the repository.
     ToBeInferred = "OTTO0903",
+    /// More is wrong than anybody reads at once.
+    MoreProblems = "OTTO0904",
 }
 
 impl Serialize for Id {
@@ -232,6 +237,25 @@ impl fmt::Display for Diagnostic {
         };
         write!(f, "{severity}[{}]: {}", self.id.code(), self.message)
     }
+}
+
+/// The problems that are shown, in the order of the text. Where they are too many, errors come
+/// before warnings, and the last one says that there are more.
+pub(crate) fn shown(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    problems.sort_by_key(Diagnostic::place);
+    if problems.len() <= MAX_PROBLEMS {
+        return problems;
+    }
+    let is_error = |problem: &Diagnostic| problem.severity == Severity::Error;
+    let (mut shown, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(is_error);
+    shown.extend(warnings);
+    let left_out = shown.split_off(MAX_PROBLEMS);
+    shown.sort_by_key(Diagnostic::place);
+    let severity = if left_out.iter().any(is_error) { Severity::Error } else { Severity::Warning };
+    let message = format!("there are more problems than these {MAX_PROBLEMS}");
+    let more = Diagnostic { severity, ..Diagnostic::elsewhere(Id::MoreProblems, message) };
+    shown.push(more.help("put these right, and the next ones are shown"));
+    shown
 }
 
 /// Draws a diagnostic as rustc would, with the lines of the source that it is about.

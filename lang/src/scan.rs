@@ -4,7 +4,7 @@
 //! comments nest and which are flat, and finds quotes that are never closed at the line where they
 //! were opened. Its tokens are what a tolerant reading repairs.
 
-use crate::diagnostic::{Diagnostic, Id};
+use crate::diagnostic::{Diagnostic, Id, MAX_PROBLEMS};
 use crate::tree::Place;
 
 /// How deep brackets may nest.
@@ -108,6 +108,9 @@ impl Scanner<'_> {
                 ' ' | '\t' | '\n' | '\r' | '\u{feff}' => self.at += character.len_utf8(),
                 '/' if self.rest().starts_with("//") => self.line_comment(),
                 '/' if self.rest().starts_with("/*") => self.block_comment(),
+                '#' if self.text[..self.at].chars().next_back().is_none_or(char::is_whitespace) => {
+                    self.foreign_comment();
+                }
                 '\'' if self.rest().starts_with("'''") => self.raw_block(),
                 '\'' => self.raw(),
                 '"' => self.template(),
@@ -206,7 +209,7 @@ impl Scanner<'_> {
                 "''' opens a block of lines, so a line end must follow it",
             )
             .help("for text on one line write '…', in which '' is a quote");
-            self.scan.problems.push(problem);
+            self.refuse(problem);
             return self.token(Lexeme::Broken, length);
         }
         if let Some(found) = opening.find("'''") {
@@ -234,11 +237,26 @@ impl Scanner<'_> {
         self.broken(length, "\"", "close it with \", or write \\n for a line end");
     }
 
+    /// Tells an error, and reads no further where they are too many.
+    fn refuse(&mut self, problem: Diagnostic) {
+        self.scan.problems.push(problem);
+        self.scan.hopeless |= self.scan.problems.len() > 2 * MAX_PROBLEMS;
+    }
+
     fn broken(&mut self, length: usize, quote: &str, help: &str) {
         let place = Place { start: self.at, end: self.at + quote.len() };
         let message = "this quote is never closed on its line";
-        self.scan.problems.push(Diagnostic::error(Id::OpenQuote, place, message).help(help));
+        self.refuse(Diagnostic::error(Id::OpenQuote, place, message).help(help));
         self.token(Lexeme::Broken, length);
+    }
+
+    /// `# …`, a comment in many other languages. What it says is no part of the file.
+    fn foreign_comment(&mut self) {
+        let place = Place { start: self.at, end: self.at + 1 };
+        let problem = Diagnostic::error(Id::Unexpected, place, "`#` makes no sense here")
+            .help("comments begin with //");
+        self.refuse(problem);
+        self.at += self.line_length();
     }
 
     fn comment(&mut self, length: usize) {

@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 
 /// After this many mistakes the rest can wait.
 const MAX_MISTAKES: usize = 20;
+/// How much text may be read again and again, in bytes, so that a huge file is answered soon.
+const MAX_READ: usize = 1 << 20;
 
 /// What a tolerant reading gives.
 pub(crate) struct Reading {
@@ -56,8 +58,10 @@ pub(crate) fn read(text: &str, lines: &Lines, scan: &Scan) -> Reading {
     let places = reading.problems.iter().filter_map(Diagnostic::place);
     let mut told: BTreeSet<usize> =
         places.map(|place| lines.start(place.start)).chain(balance.broken).collect();
+    let mut length = 0;
     for _ in 0..MAX_MISTAKES {
         let copy = Copy::of(&tokens);
+        length += copy.text.len();
         let error = match Reader::parse(Rule::file, &copy.text) {
             Ok(pairs) => {
                 let mut builder = Builder { origin: &copy, offset: 0, problems: Vec::new() };
@@ -77,6 +81,9 @@ pub(crate) fn read(text: &str, lines: &Lines, scan: &Scan) -> Reading {
         let problem = mistake.describe();
         if problem.place().is_some_and(|place| told.insert(lines.start(place.start))) {
             reading.problems.push(problem);
+        }
+        if length > MAX_READ {
+            return reading;
         }
         reading.removed.extend(tokens.drain(from..to).map(|token| token.place));
     }

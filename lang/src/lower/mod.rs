@@ -1,9 +1,8 @@
 //! From a tree to a plan: every check, and the meaning of every construct.
 //!
 //! One walk does both, so that what is checked is what is planned. It goes on after an error, and
-//! gives either a plan or all that is wrong. `each` is expanded on the way; a
-//! mistake in its body is
-//! told once.
+//! gives either a plan or all that is wrong. `each` is expanded on the way; a mistake in its body
+//! is told once.
 
 mod conditions;
 mod functions;
@@ -21,7 +20,7 @@ mod types;
 mod values;
 mod words;
 
-use crate::diagnostic::{Diagnostic, Id, Severity, nearest};
+use crate::diagnostic::{Diagnostic, Id, MAX_PROBLEMS, Severity, nearest, shown};
 use crate::parse::{Lines, Parsed, Request, request};
 use crate::tree::{Body, Expression, Kind, Place, Shape, Statement};
 use names::Names;
@@ -32,9 +31,6 @@ use otto_core::step::Library;
 use otto_core::value::Value;
 use runtime::Runtime;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Nobody reads more problems than these at once.
-const MAX_PROBLEMS: usize = 100;
 
 /// What the language needs to know of the repository, beyond the text.
 pub trait Repository {
@@ -115,32 +111,21 @@ fn walk(parsed: &Parsed, surroundings: &Surroundings<'_>) -> (Option<Plan>, Vec<
     } else if !parsed.hopeless {
         let mut lowering = Lowering::new(parsed, surroundings);
         lowering.file(&parsed.statements);
-        problems.extend(
-            lowering
-                .problems
-                .into_iter()
-                .filter(|problem| !problem.place().is_some_and(|place| parsed.is_repaired(place))),
-        );
+        problems.append(&mut lowering.problems);
         plan = Some(lowering.plan).filter(|_| parsed.is_whole());
     }
-    problems.sort_by_key(Diagnostic::place);
-    let more = problems.len().saturating_sub(MAX_PROBLEMS);
-    if more > 0 {
-        let dropped = problems.split_off(MAX_PROBLEMS);
-        let failed = dropped.iter().any(|problem| problem.severity == Severity::Error);
-        let severity = if failed { Severity::Error } else { Severity::Warning };
-        let message = format!("there are {more} problems more");
-        problems.push(Diagnostic { severity, ..Diagnostic::elsewhere(Id::TooMany, message) });
-    }
-    (plan, problems)
+    (plan, shown(problems))
 }
 
 /// The walk's state: the plan so far, and what is known of the file.
 struct Lowering<'a> {
     surroundings: &'a Surroundings<'a>,
+    parsed: &'a Parsed,
     text: &'a str,
     lines: &'a Lines,
     problems: Vec<Diagnostic>,
+    /// How many of the problems are errors.
+    errors: usize,
     /// What was said already: `each` walks its body several times.
     said: BTreeSet<(Id, Option<Place>)>,
     plan: Plan,
@@ -149,6 +134,8 @@ struct Lowering<'a> {
     runtimes: Vec<Runtime>,
     /// All declared environments; the plan holds those that stages name.
     environments: BTreeMap<String, Environment>,
+    /// The parameters whose declarations are wrong: nothing can be said of their values.
+    misdeclared: BTreeSet<String>,
     /// The libraries that this file uses: the name in the plan, and the library.
     libraries: Vec<(String, &'a Library)>,
     /// The used libraries as `configure` left them, by name.
@@ -161,7 +148,7 @@ struct Lowering<'a> {
     /// How often `each` went through its body, and how many steps there are so far.
     rounds: usize,
     steps: usize,
-    /// Too much: nothing more is added to the plan.
+    /// Too much, of stages or of errors: nothing more is looked at or added to the plan.
     full: bool,
 }
 
@@ -192,14 +179,17 @@ impl<'a> Lowering<'a> {
         };
         Self {
             surroundings,
+            parsed,
             text: &parsed.source.text,
             lines: &parsed.lines,
             problems: Vec::new(),
+            errors: 0,
             said: BTreeSet::new(),
             plan,
             names: Names::default(),
             runtimes: vec![Runtime::default()],
             environments: BTreeMap::new(),
+            misdeclared: BTreeSet::new(),
             libraries: Vec::new(),
             configured_libraries: BTreeMap::new(),
             entrances: BTreeMap::new(),
@@ -215,11 +205,22 @@ impl<'a> Lowering<'a> {
         &mut self.plan.stages[id.index()]
     }
 
-    /// Tells a problem, unless it was told already.
+    /// Tells a problem, unless it was told already, comes from a repair of the text, or there are
+    /// more than can be shown. The first error too many ends the walk.
     fn tell(&mut self, problem: Diagnostic) {
-        if self.said.insert((problem.id, problem.place())) {
-            self.problems.push(problem);
+        let known = match problem.severity {
+            Severity::Error => self.errors,
+            Severity::Warning => self.problems.len() - self.errors,
+        };
+        let repaired = problem.place().is_some_and(|place| self.parsed.is_repaired(place));
+        if repaired || known > MAX_PROBLEMS || !self.said.insert((problem.id, problem.place())) {
+            return;
         }
+        if problem.severity == Severity::Error {
+            self.errors += 1;
+            self.full |= self.errors > MAX_PROBLEMS;
+        }
+        self.problems.push(problem);
     }
 
     /// Tells an error without further explanation.
@@ -238,6 +239,9 @@ impl<'a> Lowering<'a> {
 
     /// A word that has no meaning in a block: says which one may be meant, or where it belongs.
     fn unknown_word(&mut self, statement: &Statement, block: &str, known: &[&'static str]) {
+        if self.full {
+            return;
+        }
         let word = statement.name.text.as_str();
         let message = format!("`{word}` has no meaning in {block}");
         let mut problem = Diagnostic::error(Id::UnknownWord, statement.name.place, message);

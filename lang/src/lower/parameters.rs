@@ -3,7 +3,7 @@
 use super::types::misfit;
 use super::{Lowering, Scope, words};
 use crate::diagnostic::{Diagnostic, Id, nearest};
-use crate::tree::{Body, Expression, Kind, Place, Shape, Statement};
+use crate::tree::{Body, Expression, Kind, Name, Place, Shape, Statement};
 use otto_core::value::{Decimal, Value, ValueType};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,10 @@ impl Lowering<'_> {
                 continue;
             }
             let Shape::Block { body, .. } = &statement.shape else { continue };
-            let Some((value_type, default)) = self.declaration(statement, body) else { continue };
+            let Some((value_type, default)) = self.declaration(statement, body) else {
+                self.misdeclared.insert(statement.name.text.clone());
+                continue;
+            };
             self.give(statement, &value_type, default);
         }
     }
@@ -41,6 +44,7 @@ impl Lowering<'_> {
                 None if names.is_empty() => "declare it: parameters { … }".to_owned(),
                 None => format!("it has: {}", names.join(", ")),
             };
+            self.errors += 1;
             self.problems.push(problem.help(help));
         }
     }
@@ -150,29 +154,34 @@ impl Lowering<'_> {
     ) {
         let name = &parameter.name;
         let value = match self.surroundings.parameters.get(&name.text) {
-            None => default.map(|(value, _)| value),
-            Some(text) => {
-                let environments: Vec<String> = self.environments.keys().cloned().collect();
-                let value = read(text, value_type);
-                if let Some((_, message, help)) = misfit(&value, value_type, &environments) {
-                    let message = format!("the parameter `{}` got '{text}': {message}", name.text);
-                    let mut problem = Diagnostic::error(Id::BadParameter, name.place, message);
-                    problem.help.extend(help.filter(|help| !help.starts_with("write")));
-                    self.tell(problem);
-                    return;
-                }
-                Some(value)
+            Some(text) => self.given(name, text, value_type),
+            None if default.is_none() => {
+                let message =
+                    format!("the parameter `{}` got no value and has no default", name.text);
+                let problem = Diagnostic::error(Id::NoParameter, name.place, message)
+                    .help(format!("give one with --param {}=…, or write `default = …`", name.text));
+                self.tell(problem);
+                None
             }
+            None => default.map(|(value, _)| value),
         };
-        if value.is_none() {
-            let message = format!("the parameter `{}` got no value and has no default", name.text);
-            let problem = Diagnostic::error(Id::NoParameter, name.place, message)
-                .help(format!("give one with --param {}=…, or write `default = …`", name.text));
-            self.tell(problem);
-        }
         // A stand-in lets the checks go on.
         let value = value.unwrap_or_else(|| stand_in(value_type));
         self.plan.parameters.insert(name.text.clone(), value);
+    }
+
+    /// The value that was given from outside, if it is one of the parameter's.
+    fn given(&mut self, name: &Name, text: &str, value_type: &ValueType) -> Option<Value> {
+        let environments: Vec<String> = self.environments.keys().cloned().collect();
+        let value = read(text, value_type);
+        let Some((_, message, help)) = misfit(&value, value_type, &environments) else {
+            return Some(value);
+        };
+        let message = format!("the parameter `{}` got '{text}': {message}", name.text);
+        let mut problem = Diagnostic::error(Id::BadParameter, name.place, message);
+        problem.help.extend(help.filter(|help| !help.starts_with("write")));
+        self.tell(problem);
+        None
     }
 }
 

@@ -39,6 +39,9 @@ impl Lowering<'_> {
         let mut pipelines = Vec::new();
         let mut bodies: BTreeMap<&str, Vec<&Body>> = BTreeMap::new();
         for statement in statements {
+            if self.full {
+                return;
+            }
             let word = statement.name.text.as_str();
             match word {
                 "use" => {}
@@ -117,7 +120,7 @@ impl Lowering<'_> {
                 }
                 "timeout" => {
                     let value = self.property(inner, "'1h'");
-                    let timeout = value.and_then(|value| self.duration(value, &scope));
+                    let timeout = value.and_then(|value| self.time_limit(value, &scope));
                     self.at(StageId::ROOT).timeout = timeout;
                 }
                 "notify" => self.not_there_yet(inner.name.place, "`notify` of a pipeline"),

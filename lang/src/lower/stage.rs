@@ -201,7 +201,7 @@ impl Lowering<'_> {
             match *word {
                 "timeout" | "queue" => {
                     let value = self.property(statement, "'20m'");
-                    let Some(span) = value.and_then(|value| self.duration(value, scope)) else {
+                    let Some(span) = value.and_then(|value| self.time_limit(value, scope)) else {
                         continue;
                     };
                     match *word {

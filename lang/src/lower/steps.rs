@@ -61,6 +61,9 @@ impl Lowering<'_> {
         let mut index = 0;
         while let Some(statement) = statements.get(index) {
             index += 1;
+            if self.full {
+                break;
+            }
             if is_settings(statement) {
                 continue;
             }
@@ -278,7 +281,7 @@ impl Lowering<'_> {
                         right = false;
                     }
                     None if name.text == "timeout" && timeout.is_none() => {
-                        timeout = self.duration(value, scope);
+                        timeout = self.time_limit(value, scope);
                         right &= timeout.is_some();
                     }
                     None => {

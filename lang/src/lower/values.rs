@@ -132,6 +132,19 @@ impl Lowering<'_> {
         }
     }
 
+    /// A length of time after which something ends: at zero it would end before it began.
+    pub(super) fn time_limit(&mut self, expression: &Expression, scope: &Scope) -> Option<Span> {
+        let span = self.duration(expression, scope)?;
+        if span == Span(0) {
+            let problem =
+                Diagnostic::error(Id::BadText, expression.place, "a time above zero stands here")
+                    .help("write one such as '20m'");
+            self.tell(problem);
+            return None;
+        }
+        Some(span)
+    }
+
     fn unquoted<T>(&mut self, text: &str, place: Place) -> Option<T> {
         let message = format!("{text} is no number");
         let problem = Diagnostic::error(Id::UnquotedUnit, place, message)
@@ -271,6 +284,7 @@ impl Lowering<'_> {
             ["tag"] => Some(text(&revision.tag)),
             ["commit"] => Some(text(&revision.commit)),
             ["commit", "short"] => Some(short(&revision.commit)),
+            ["params" | "parameters" | "vars", name] if self.misdeclared.contains(*name) => None,
             ["params" | "parameters" | "vars", name] => {
                 let known = self.plan.parameters.get(*name).cloned();
                 known.or_else(|| {

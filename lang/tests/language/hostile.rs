@@ -153,3 +153,31 @@ fn a_plan_that_would_be_enormous_is_refused() {
     let doubled = format!("pipeline {{ each(v in ['xy']) {{ {doubled} }} }}");
     assert!(codes(&doubled).contains(&"OTTO0113"));
 }
+
+/// A hundred problems are shown, errors first, and then one that says that there are more.
+#[test]
+fn more_problems_than_are_read_are_left_out() {
+    let check = |text: &str, errors: usize, warnings: usize, more: Option<Severity>| {
+        let problems = read(text);
+        let (last, rest) = problems.split_last().expect("problems");
+        let (last, rest) = match last.id.code() {
+            "OTTO0904" => (Some(last.severity), rest),
+            _ => (None, problems.as_slice()),
+        };
+        let count = |severity| rest.iter().filter(|one| one.severity == severity).count();
+        let told = (count(Severity::Error), count(Severity::Warning), last);
+        assert_eq!(told, (errors, warnings, more), "{}", &text[..40.min(text.len())]);
+    };
+    let right = "pipeline { steps { sh 'x' } }\n";
+    let flat = "/* /* */ ";
+    check(&format!("{right}{}", "foo ".repeat(100)), 100, 0, None);
+    check(&format!("{right}{}", flat.repeat(100)), 0, 100, None);
+    check(&format!("{right}{}", flat.repeat(101)), 0, 100, Some(Severity::Warning));
+    check(&format!("{}{right}foo", flat.repeat(100)), 1, 99, Some(Severity::Warning));
+    check(&format!("{right}{}", "foo\n".repeat(50_000)), 100, 0, Some(Severity::Error));
+    check(&format!("{right}{}", "# foo\n".repeat(50_000)), 100, 0, Some(Severity::Error));
+    check(&"sh 'x\n".repeat(50_000), 100, 0, Some(Severity::Error));
+    check(&format!("{}{right}", "foo = \n".repeat(200_000)), 1, 0, None);
+    let steps = "foo 'x'\n".repeat(20_000);
+    check(&format!("pipeline {{ steps {{ {steps} }} }}"), 100, 0, Some(Severity::Error));
+}

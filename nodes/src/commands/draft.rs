@@ -115,16 +115,21 @@ fn infer(
         Some(named) => conventions::named(named, &listing).into_iter().collect(),
     };
     if inferred.is_empty() {
-        return Err(nothing_to_run(repository, convention));
+        return Err(nothing_to_run(repository, convention, there.then_some(name)));
     }
     let text = conventions::ottofile(&inferred);
     Ok(Reading { source: Source { name: name.to_owned(), text }, inferred, there })
 }
 
-fn nothing_to_run(repository: &Repository, convention: Option<&str>) -> Fault {
-    let what = match convention {
-        None => "there is no Ottofile, and nothing here that suggests a pipeline".to_owned(),
-        Some(named) => format!("this repository does not follow the convention '{named}'"),
+fn nothing_to_run(repository: &Repository, convention: Option<&str>, file: Option<&str>) -> Fault {
+    let what = match (convention, file) {
+        (None, Some(file)) => {
+            format!("{file} leaves the pipeline to the repository, and nothing here suggests one")
+        }
+        (None, None) => {
+            "there is no Ottofile, and nothing here that suggests a pipeline".to_owned()
+        }
+        (Some(named), _) => format!("this repository does not follow the convention '{named}'"),
     };
     let fault = Fault::usage(Id::NoPipeline, what)
         .at(repository.root.display().to_string())
