@@ -48,10 +48,10 @@ pub(super) async fn idle(presence: &Presence, side: &ControlSide, limit: Option<
     let Some(limit) = limit else { return std::future::pending().await };
     let mut count = presence.0.subscribe();
     loop {
-        let nobody = count.wait_for(|count| count.here == 0).await;
-        let came = nobody.map_or(0, |count| count.came);
-        tokio::time::sleep(limit).await;
-        let quiet = *count.borrow_and_update() == Count { here: 0, came };
+        // The time starts anew with each client, so that it is no longer than it is said to be.
+        let nobody = count.wait_for(|count| count.here == 0).await.is_ok();
+        let came = tokio::time::timeout(limit, count.changed()).await;
+        let quiet = nobody && came.is_err();
         if quiet && side.unfinished().await == Ok(0) {
             tracing::info!(?limit, "idle: the node leaves");
             return;
