@@ -4,9 +4,11 @@
 
 use super::fault::{Exit, Fault};
 use super::view::{Names, View, farewell, tail};
+use super::waiting::{Reasons, reasons, waiting};
 use super::{Context, clock, session};
-use crate::client::{Client, RunFollow};
+use crate::client::{Client, ClientError, RunFollow};
 use clap::Args;
+use futures::future::{Fuse, FutureExt};
 use futures::{StreamExt, stream};
 use otto_core::ids::{RunId, StageId};
 use otto_core::plan::Plan;
@@ -24,6 +26,8 @@ use tokio::time::{Instant, sleep_until};
 const SECOND_THOUGHT: Duration = Duration::from_secs(2);
 /// How often a live view is drawn.
 const PICTURE: Duration = Duration::from_millis(100);
+/// How often the node is asked about stages that nobody takes.
+const QUESTION: Duration = Duration::from_secs(2);
 /// A day that never comes, for timers that are not set.
 const NEVER: Duration = Duration::from_hours(24 * 365);
 
@@ -79,6 +83,7 @@ pub(super) async fn follow(
         context,
         run: Run::new(watched.run, watched.plan.clone()),
         view: View::new(&context.screen, stream),
+        reasons: Reasons::new(),
         watched,
         interrupts: 0,
         cancelled: false,
@@ -101,6 +106,8 @@ struct Following<'a> {
     watched: Watched,
     run: Run,
     view: View,
+    /// Why stages wait that no agent can serve, as it was shown last.
+    reasons: Reasons,
     /// How often Ctrl-C was pressed.
     interrupts: u32,
     cancelled: bool,
@@ -112,6 +119,7 @@ impl Following<'_> {
         let limit = self.context.settings.timeout.value.map_or(NEVER, Span::to_duration);
         let deadline = now.checked_add(limit).unwrap_or(now + NEVER);
         let mut picture = now + PICTURE;
+        let mut question = now + QUESTION;
         let mut leave = now + NEVER;
         let mut interrupt = interrupts()?;
         let entries: RunFollow = self.watched.client.follow(self.watched.run, 0);
@@ -120,7 +128,9 @@ impl Following<'_> {
             let batch = entries.next().await;
             Some((batch, entries))
         });
-        tokio::pin!(batches);
+        // Not awaited where it is asked: a node that is away must not hold up Ctrl-C.
+        let asked = Fuse::terminated();
+        tokio::pin!(batches, asked);
         loop {
             tokio::select! {
                 biased;
@@ -139,8 +149,19 @@ impl Following<'_> {
                         return Ok(End::Settled);
                     }
                 }
+                answer = &mut asked => self.heard(answer),
+                () = sleep_until(question) => {
+                    question = Instant::now() + QUESTION;
+                    let waiting = waiting(&self.run, clock::now());
+                    if waiting.is_empty() {
+                        self.reasons.clear();
+                    } else {
+                        let client = self.watched.client.clone();
+                        asked.set(reasons(client, self.watched.run, waiting).fuse());
+                    }
+                }
                 () = sleep_until(picture), if self.view.is_live() => {
-                    self.view.draw(&self.context.screen, &self.run, clock::now());
+                    self.view.draw(&self.context.screen, &self.run, &self.reasons, clock::now());
                     picture = Instant::now() + PICTURE;
                 }
             }
@@ -159,6 +180,17 @@ impl Following<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Shows what is new in an answer. Where there is none, the next question may get one.
+    fn heard(&mut self, answer: Result<Reasons, ClientError>) {
+        let Ok(reasons) = answer else { return };
+        for (stage, reason) in &reasons {
+            if self.reasons.get(stage) != Some(reason) {
+                self.view.waits(&self.context.screen, &self.run, *stage, reason);
+            }
+        }
+        self.reasons = reasons;
     }
 
     /// The first Ctrl-C announces that it will detach, the second cancels, the third leaves at
@@ -187,7 +219,7 @@ impl Following<'_> {
     fn goes_on(&mut self, how: &str) {
         let number = self.watched.names.number;
         let screen = &self.context.screen;
-        self.view.leave(screen, &self.run, clock::now());
+        self.view.leave(screen, &self.run, &self.reasons, clock::now());
         screen.tell(format!("{how}: run {number} goes on        otto watch {number}"));
         if self.context.json {
             let page =
@@ -201,7 +233,7 @@ impl Following<'_> {
         let screen = &self.context.screen;
         let Some(outcome) = self.run.outcome() else { return Ok(Exit::StillWaiting) };
         let at = self.run.settled_at().unwrap_or_default();
-        self.view.leave(screen, &self.run, at);
+        self.view.leave(screen, &self.run, &Reasons::new(), at);
         if self.context.json {
             screen.data(format!("{}\n", result(&self.run)))?;
         } else {

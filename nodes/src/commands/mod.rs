@@ -40,6 +40,7 @@ mod snapshot;
 mod steps;
 mod tools;
 mod view;
+mod waiting;
 mod watch;
 mod why;
 

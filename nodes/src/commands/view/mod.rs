@@ -23,6 +23,8 @@ pub(super) use words::{Names, farewell, path, sign as mark, stage_line};
 use super::clock;
 use super::fault::Fault;
 use super::screen::{Progress, Screen};
+use super::waiting::Reasons;
+use otto_core::ids::StageId;
 use otto_core::run::Run;
 use otto_core::run::event::Entry;
 use otto_core::time::Timestamp;
@@ -77,6 +79,17 @@ impl View {
         }
     }
 
+    /// Shows why a stage waits that no agent can serve. A tree has it below the stage.
+    pub(super) fn waits(&mut self, screen: &Screen, run: &Run, stage: StageId, reason: &str) {
+        match self {
+            Self::Plain => {
+                let time = screen.err.faint(&clock::time_of_day(clock::now()));
+                screen.tell(format!("{time} {}: {reason}", path(run.plan(), stage)));
+            }
+            Self::Tree(_) | Self::Json | Self::Quiet => {}
+        }
+    }
+
     /// Shows how a stage failed, with the end of its log: above everything that still moves.
     pub(super) fn failure(&mut self, screen: &Screen, tail: &Tail) {
         match self {
@@ -98,16 +111,16 @@ impl View {
     }
 
     /// Draws what moves.
-    pub(super) fn draw(&mut self, screen: &Screen, run: &Run, now: Timestamp) {
+    pub(super) fn draw(&mut self, screen: &Screen, run: &Run, reasons: &Reasons, now: Timestamp) {
         if let Self::Tree(tree) = self {
-            tree.draw(screen.err, run, now);
+            tree.draw(screen.err, run, reasons, now);
         }
     }
 
     /// Leaves what moved where it ended, all of it.
-    pub(super) fn leave(&mut self, screen: &Screen, run: &Run, now: Timestamp) {
+    pub(super) fn leave(&mut self, screen: &Screen, run: &Run, reasons: &Reasons, now: Timestamp) {
         if let Self::Tree(tree) = self {
-            tree.leave(screen.err, run, now);
+            tree.leave(screen.err, run, reasons, now);
         }
     }
 }

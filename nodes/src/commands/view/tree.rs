@@ -2,6 +2,7 @@
 
 use super::words::{is_group, stage_line};
 use crate::commands::screen::Paint;
+use crate::commands::waiting::Reasons;
 use otto_core::ids::StageId;
 use otto_core::run::Run;
 use otto_core::run::outcome::Outcome;
@@ -30,9 +31,10 @@ impl Tree {
     }
 
     /// Draws the run as it is now, in as many lines as the terminal has.
-    pub(super) fn draw(&mut self, paint: Paint, run: &Run, now: Timestamp) {
+    pub(super) fn draw(&mut self, paint: Paint, run: &Run, reasons: &Reasons, now: Timestamp) {
         let (rows, columns) = size();
-        let lines = lines(paint, run, now, rows.saturating_sub(2).max(3));
+        let place = Place { most: rows.saturating_sub(2).max(3), columns };
+        let lines = lines(paint, run, reasons, now, place);
         let mut text = self.erasing();
         for line in &lines {
             text.push_str(&cut(line, columns));
@@ -43,9 +45,10 @@ impl Tree {
     }
 
     /// Draws the run as it ended, and forgets about the terminal.
-    pub(super) fn leave(&mut self, paint: Paint, run: &Run, now: Timestamp) {
+    pub(super) fn leave(&mut self, paint: Paint, run: &Run, reasons: &Reasons, now: Timestamp) {
         let mut text = self.erasing();
-        for line in lines(paint, run, now, LEFT_BEHIND) {
+        let place = Place { most: LEFT_BEHIND, columns: size().1 };
+        for line in lines(paint, run, reasons, now, place) {
             text.push_str(&line);
             text.push('\n');
         }
@@ -78,8 +81,23 @@ enum Rank {
     Idle,
 }
 
-/// The run in at most `most` lines.
-fn lines(paint: Paint, run: &Run, now: Timestamp, most: usize) -> Vec<String> {
+/// How much room there is.
+#[derive(Clone, Copy)]
+struct Place {
+    /// In lines.
+    most: usize,
+    /// In characters.
+    columns: usize,
+}
+
+/// The run in as many lines as there is room for.
+fn lines(
+    paint: Paint,
+    run: &Run,
+    reasons: &Reasons,
+    now: Timestamp,
+    Place { most, columns }: Place,
+) -> Vec<String> {
     let mut rows = rows(run);
     let all = rows.len();
     for rank in [Rank::Idle, Rank::Done] {
@@ -91,15 +109,40 @@ fn lines(paint: Paint, run: &Run, now: Timestamp, most: usize) -> Vec<String> {
     let shown = if all > most { most.saturating_sub(1) } else { most };
     rows.truncate(shown);
     let spinner = SPINNER[usize::try_from(now.0 / PICTURE_MS % 10).unwrap_or(0)];
-    let mut lines: Vec<String> = rows
-        .iter()
-        .map(|row| {
-            let line = stage_line(paint, run, row.stage, now, spinner);
-            format!("{}{line}", "  ".repeat(row.depth))
-        })
-        .collect();
+    let mut spare = shown.saturating_sub(rows.len());
+    let mut lines = Vec::with_capacity(most);
+    for row in &rows {
+        let indent = "  ".repeat(row.depth);
+        let line = stage_line(paint, run, row.stage, now, spinner);
+        lines.push(format!("{indent}{line}"));
+        let phase = run.stage(row.stage).map(|stage| &stage.phase);
+        let reason = reasons.get(&row.stage);
+        let reason = reason.filter(|_| matches!(phase, Some(Phase::Offered { .. })));
+        let reason = reason.map(|reason| below(reason, columns.saturating_sub(indent.len() + 3)));
+        for part in reason.unwrap_or_default().iter().take(spare) {
+            lines.push(format!("{indent}  {}", paint.faint(part)));
+            spare -= 1;
+        }
+    }
     if all > rows.len() {
         lines.push(paint.faint(&left_out(run, all - rows.len())));
+    }
+    lines
+}
+
+/// What a reason adds to the stage's own line, which has the need, in lines of at most so many
+/// characters where words allow.
+fn below(reason: &str, columns: usize) -> Vec<String> {
+    let added = reason.split_once("; ").map_or(reason, |(_, added)| added);
+    let mut lines: Vec<String> = Vec::new();
+    for word in added.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
     }
     lines
 }
@@ -184,12 +227,21 @@ fn write(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::{below, cut};
 
     #[test]
     fn a_line_is_cut_to_the_width_without_its_colours() {
         assert_eq!(cut("short", 80), "short");
         assert_eq!(cut("0123456789", 5), "0123…\x1b[0m");
         assert_eq!(cut("\x1b[32m✔\x1b[0m ok", 6), "\x1b[32m✔\x1b[0m ok");
+    }
+
+    #[test]
+    fn a_reason_is_wrapped_and_leaves_out_what_the_stage_says() {
+        let reason = "waits for an agent with docker (0 of 1 have it); vm comes closest and lacks \
+                      docker";
+        assert_eq!(below(reason, 80), ["vm comes closest and lacks docker"]);
+        assert_eq!(below(reason, 17), ["vm comes closest", "and lacks docker"]);
+        assert_eq!(below("none is connected", 2), ["none", "is", "connected"]);
     }
 }
