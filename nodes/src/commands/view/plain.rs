@@ -1,14 +1,13 @@
 //! A run as lines of text, one for each change that a person cares about.
 
-use super::words::{duration, first_line, path, step};
+use super::words::{duration, path, step, title};
 use crate::commands::clock::lasting;
 use otto_core::ids::{Attempt, StageId};
 use otto_core::plan::Work;
 use otto_core::run::Run;
 use otto_core::run::event::{Entry, Event};
 use otto_core::run::outcome::{Outcome, StepChange, StepFact};
-use otto_core::time::Timestamp;
-use otto_lang::explain::call;
+use otto_core::time::{Span, Timestamp};
 
 /// One line, and when what it says happened.
 pub(super) struct Line {
@@ -51,10 +50,7 @@ fn about(run: &Run, event: &Event) -> Vec<Line> {
         Event::AttemptStopped { stage, by, at, .. } => {
             stage_says(stage, at, format!("is ended: stopped by {by}"))
         }
-        Event::RetryScheduled { stage, attempt, due } => {
-            let text = format!("attempt {attempt} follows");
-            stage_says(stage, due, text)
-        }
+        Event::RetryScheduled { stage, attempt, due } => follows(run, *stage, *attempt, *due),
         Event::StageSettled { stage, outcome, cause, at } => {
             settled(run, *stage, *outcome, cause, *at)
         }
@@ -63,6 +59,23 @@ fn about(run: &Run, event: &Event) -> Vec<Line> {
             vec![Line { at: *at, text: format!("cancelled by {by}{reason}") }]
         }
     }
+}
+
+/// Another attempt, and what the one before it ended with.
+fn follows(run: &Run, stage: StageId, attempt: Attempt, due: Timestamp) -> Vec<Line> {
+    let state = run.stage(stage);
+    let before = state.and_then(|state| state.attempts.iter().rfind(|it| it.attempt < attempt));
+    let ended = before.and_then(|before| before.ended.as_ref());
+    let at = ended.map_or(due, |ended| ended.at);
+    let pause = due.since(at);
+    let pause = if pause == Span(0) { String::new() } else { format!(" in {}", lasting(pause)) };
+    let why = match ended {
+        Some(ended) if ended.cause.is_empty() => format!(": {}", ended.outcome),
+        Some(ended) => format!(": {}: {}", ended.outcome, ended.cause),
+        None => String::new(),
+    };
+    let name = path(run.plan(), stage);
+    vec![Line { at, text: format!("{name}: attempt {attempt} follows{pause}{why}") }]
 }
 
 /// Stages that only hold others end with what they hold: that says nothing new.
@@ -79,12 +92,12 @@ fn settled(run: &Run, stage: StageId, outcome: Outcome, cause: &str, at: Timesta
 
 fn about_step(run: &Run, stage: StageId, fact: &StepFact) -> Option<Line> {
     let name = path(run.plan(), stage);
-    let step = call(run.plan(), step(run.plan(), stage, fact.step)?);
+    let title = title(run.plan(), step(run.plan(), stage, fact.step)?);
     let text = match &fact.what {
-        StepChange::Began => format!("{name} › {}", first_line(&step)),
+        StepChange::Began => format!("{name} › {title}"),
         StepChange::Ended { outcome: Outcome::Success, .. } => return None,
         StepChange::Ended { outcome, detail } => {
-            format!("{name} › {}: {outcome}: {detail}", first_line(&step))
+            format!("{name} › {title}: {outcome}: {detail}")
         }
     };
     Some(Line { at: fact.at, text })

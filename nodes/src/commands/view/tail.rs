@@ -1,6 +1,6 @@
 //! The end of a failed stage's log: what a person looks at first.
 
-use super::words::{first_line, path, step};
+use super::words::{path, step, title};
 use crate::client::{Client, ClientError};
 use crate::commands::ansi::harmless;
 use crate::commands::screen::Paint;
@@ -9,7 +9,6 @@ use otto_core::ids::StageId;
 use otto_core::run::Run;
 use otto_core::run::outcome::Outcome;
 use otto_core::run::state::AttemptState;
-use otto_lang::explain::call;
 
 /// How many bytes from the end are looked at.
 const BYTES: u64 = 8 << 10;
@@ -59,7 +58,7 @@ fn failed_step(run: &Run, stage: StageId, attempt: &AttemptState) -> Option<Stri
         .steps
         .iter()
         .find(|(_, step)| step.ended.as_ref().is_some_and(|ended| !ended.outcome.goes_on()))?;
-    Some(call(run.plan(), step(run.plan(), stage, *place)?))
+    Some(title(run.plan(), step(run.plan(), stage, *place)?))
 }
 
 /// The last lines of a text, and whether there are more in front. A line that was cut in the middle
@@ -79,9 +78,7 @@ impl Tail {
         let word = self.outcome.word();
         let cause = if self.cause.is_empty() { String::new() } else { format!(": {}", self.cause) };
         let mut lines = vec![paint.error(&format!("✘ {} {word}{cause}", self.path))];
-        lines.extend(
-            self.step.iter().map(|step| format!("  {} {}", paint.faint("›"), first_line(step))),
-        );
+        lines.extend(self.step.iter().map(|step| format!("  {} {}", paint.faint("›"), step)));
         lines.extend(self.more.then(|| format!("  {}", paint.faint("…"))));
         let bar = paint.faint("│");
         lines.extend(

@@ -8,7 +8,11 @@ use otto_core::run::Run;
 use otto_core::run::outcome::{Outcome, Section, StepPlace};
 use otto_core::run::state::{Phase, StageState};
 use otto_core::time::{Span, Timestamp};
+use otto_core::value::Value;
 use otto_lang::explain::call;
+
+/// The word of the step whose argument is a shell script.
+const SCRIPT: &str = "sh";
 
 /// The names by which people speak of a run's project and pipeline.
 #[derive(Clone, Debug)]
@@ -109,7 +113,7 @@ pub(in crate::commands) fn stage_line(
             (paint.warning("⏸"), if waits { text } else { String::new() })
         }
         Phase::Leased { .. } | Phase::Ended { .. } => {
-            let step = running_step(run, id).map(|step| format!("  {}", first_line(&step)));
+            let step = running_step(run, id).map(|title| format!("  {title}"));
             (paint.mark(spinner), paint.faint(&step.unwrap_or_default()))
         }
         Phase::Paused { attempt, due } => {
@@ -134,12 +138,12 @@ pub(in crate::commands) fn stage_line(
     format!("{sign} {name}{took}{more}")
 }
 
-/// The call of the step that runs now.
+/// The title of the step that runs now.
 fn running_step(run: &Run, id: StageId) -> Option<String> {
     let attempt = run.stage(id)?.leased()?;
     let (place, _) =
         attempt.steps.iter().find(|(_, step)| step.began_at.is_some() && step.ended.is_none())?;
-    Some(call(run.plan(), step(run.plan(), id, *place)?))
+    Some(title(run.plan(), step(run.plan(), id, *place)?))
 }
 
 /// The step at a place of a stage.
@@ -152,8 +156,38 @@ pub(super) fn step(plan: &Plan, id: StageId, place: StepPlace) -> Option<&StepCa
     steps.get(usize::try_from(place.index).ok()?)
 }
 
+/// A step's call in one line. A script that begins with comments goes by what comes after them.
+pub(super) fn title(plan: &Plan, step: &StepCall) -> String {
+    let mut step = step.clone();
+    for value in step.arguments.values_mut() {
+        if let Value::Text(text) = value
+            && step.symbol == SCRIPT
+            && let Some(code) = after_comments(text)
+        {
+            *text = code.to_owned();
+        }
+    }
+    first_line(&call(plan, &step))
+}
+
+/// A script from its first line that is no comment on; nothing where all are.
+fn after_comments(script: &str) -> Option<&str> {
+    let mut rest = script;
+    loop {
+        let (line, below) = rest.split_once('\n').unwrap_or((rest, ""));
+        let line = line.trim();
+        if !line.is_empty() && !line.starts_with('#') {
+            return Some(rest.trim_start());
+        }
+        if below.is_empty() {
+            return None;
+        }
+        rest = below;
+    }
+}
+
 /// The first line of a text, cut to what fits beside other things.
-pub(super) fn first_line(text: &str) -> String {
+fn first_line(text: &str) -> String {
     const MOST: usize = 60;
     let line = text.lines().next().unwrap_or_default();
     let whole = line.len() == text.len() && line.chars().count() <= MOST;
@@ -207,4 +241,19 @@ fn amount(run: &Run) -> String {
 
 pub(super) fn plural(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::after_comments;
+
+    #[test]
+    fn a_script_goes_by_its_first_line_that_is_no_comment() {
+        let check = |script, expected| assert_eq!(after_comments(script), expected, "{script}");
+        check("make", Some("make"));
+        check("# why\n\n  make # all\n# end", Some("make # all\n# end"));
+        check("#!/bin/sh\nmake\n", Some("make\n"));
+        check("# nothing\n# at all\n", None);
+        check("", None);
+    }
 }
