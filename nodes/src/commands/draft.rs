@@ -191,13 +191,17 @@ pub(super) fn show(context: &Context, problems: &[Diagnostic], source: &Source) 
 pub(super) fn count(problems: &[Diagnostic], file: &str) -> String {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
     let number = errors.clone().count();
-    let mistakes =
-        if number == 1 { "one mistake".to_owned() } else { format!("{number} mistakes") };
-    let more = errors
+    let more = errors.clone().any(|problem| problem.id == otto_lang::Id::MoreProblems);
+    let mistakes = match number {
+        1 => "one mistake".to_owned(),
+        _ if more => format!("more than {} mistakes", number - 1),
+        _ => format!("{number} mistakes"),
+    };
+    let first = errors
         .clone()
         .next()
         .map(|first| format!("; `otto explain {}` tells more about the first", first.id.code()));
-    format!("{mistakes} in {file}{}", more.unwrap_or_default())
+    format!("{mistakes} in {file}{}", first.unwrap_or_default())
 }
 
 /// Everything that is wrong with a file, without needing values for its parameters.

@@ -46,6 +46,11 @@ fn nothing_to_run_says_what_to_write() {
 }
 
 #[test]
+fn an_ottofile_that_leaves_all_to_an_empty_repository_is_named() {
+    check("nothing-recognised", &[("Ottofile", "pipeline { }\n")], &["otto run"]);
+}
+
+#[test]
 fn help_and_pages() {
     check(
         "help",
