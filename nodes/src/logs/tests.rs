@@ -1,9 +1,8 @@
-//! Appends in order, repeated and with gaps; seals; waiting readers.
+//! Appends in order, repeated and with gaps; seals.
 
-use super::{FileLogs, MemoryLogs, Watched};
+use super::{FileLogs, MemoryLogs};
 use otto_actors::ports::logs::{LogId, Logs};
 use otto_core::ids::{Attempt, ProjectId, RunId, StageId};
-use std::sync::Arc;
 
 fn log(number: u64) -> LogId {
     let run = RunId { project: ProjectId(7), number };
@@ -56,14 +55,4 @@ async fn an_empty_log_can_be_sealed() {
     let files = FileLogs::new(folder.path().to_owned());
     assert_eq!(files.seal(log(1), 0).await, Ok(true));
     assert_eq!(files.seal(log(1), 1).await, Ok(false));
-}
-
-#[tokio::test]
-async fn a_reader_at_the_end_is_woken() {
-    let watched = Arc::new(Watched::new(Arc::new(MemoryLogs::default())));
-    let mut growth = watched.growth();
-    watched.append(log(1), 0, b"a").await.unwrap();
-    growth.changed().await.unwrap();
-    assert_eq!(watched.read(log(1), 0, 9).await.unwrap(), b"a");
-    assert!(!growth.has_changed().unwrap());
 }
