@@ -76,7 +76,7 @@ impl Work {
     /// Submits until there is an answer, and accompanies the run to its end.
     async fn accompany(self, submission: PlannedSubmission, first: bool) {
         sleep(Duration::from_millis(submission.at_ms)).await;
-        let client = client().patience(PATIENCE);
+        let client = client(0).patience(PATIENCE);
         let Some(plan) = self.plans.get(&submission.plan) else { return };
         if let Some(run) = self.submit(&client, &submission, plan).await
             && first

@@ -136,7 +136,7 @@ pub struct Moment {
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.at_ms / 1000;
-        write!(f, "{seconds:>5}.{:03}  {:<8}  {}", self.at_ms % 1000, self.host, self.fact)
+        write!(f, "{seconds:>5}.{:03}  {:<9}  {}", self.at_ms % 1000, self.host, self.fact)
     }
 }
 

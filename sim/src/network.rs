@@ -44,7 +44,7 @@ impl Listener for SimulatedListener {
 #[derive(Debug)]
 pub struct SimulatedConnector {
     /// The host's name.
-    pub host: &'static str,
+    pub host: String,
     /// Its port.
     pub port: u16,
 }
@@ -55,7 +55,7 @@ const CONNECT: Duration = Duration::from_millis(500);
 #[async_trait]
 impl Connector for SimulatedConnector {
     async fn connect(&self) -> Result<Stream, ConnectError> {
-        let connecting = turmoil::net::TcpStream::connect((self.host, self.port));
+        let connecting = turmoil::net::TcpStream::connect((self.host.as_str(), self.port));
         let connected = tokio::time::timeout(CONNECT, connecting).await;
         let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         Ok(Box::pin(stream))

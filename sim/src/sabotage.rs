@@ -30,7 +30,7 @@ pub fn unwanted_panics() -> Vec<String> {
 /// Panics once, in the actor that handles the so-manieth message from when it was set.
 #[derive(Clone, Debug)]
 pub struct Saboteur {
-    host: &'static str,
+    host: String,
     history: History,
     countdown: Arc<AtomicU64>,
 }
@@ -38,8 +38,8 @@ pub struct Saboteur {
 impl Saboteur {
     /// Nobody is to die yet, on this host.
     #[must_use]
-    pub fn new(host: &'static str, history: History) -> Self {
-        Self { host, history, countdown: Arc::default() }
+    pub fn new(host: &str, history: History) -> Self {
+        Self { host: host.to_owned(), history, countdown: Arc::default() }
     }
 
     /// Lets the actor die that handles the so-manieth message from now.
@@ -54,8 +54,8 @@ impl Sabotage for Saboteur {
         self.countdown.store(left.saturating_sub(1), Ordering::Relaxed);
         if left == 1 {
             let what = format!("the actor {actor} panics at {message}");
-            self.history.add(self.host, Fact::Fault { what: what.clone() });
-            self.history.mark(self.host, "an actor panicked");
+            self.history.add(&self.host, Fact::Fault { what: what.clone() });
+            self.history.mark(&self.host, "an actor panicked");
             panic!("{what}{WANTED}");
         }
     }

@@ -28,6 +28,11 @@ impl Dice {
         low + self.roll() % (high.saturating_sub(low) + 1)
     }
 
+    /// A number below `count`, which is at least one.
+    pub fn pick(&mut self, count: u8) -> u8 {
+        u8::try_from(self.roll() % u64::from(count.max(1))).unwrap_or(0)
+    }
+
     /// True in so many of a hundred rolls.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.roll() % 100 < percent
@@ -47,39 +52,62 @@ pub struct PlannedFault {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// The control process is killed, its machine stays: what was written stays readable.
-    KillControl,
-    /// The control machine loses power: what was not synced may be lost or torn.
-    CutPower,
-    /// The agent process is killed; its launcher ends its processes.
-    KillAgent,
-    /// The link between agent and control is held for this long.
+    /// A control process is killed, its machine stays: what was written stays readable.
+    KillControl {
+        /// Which.
+        control: u8,
+    },
+    /// A control machine loses power: what was not synced may be lost or torn.
+    CutPower {
+        /// Which.
+        control: u8,
+    },
+    /// An agent process is killed; its launcher ends its processes.
+    KillAgent {
+        /// Which.
+        agent: u8,
+    },
+    /// The link between an agent and a control process is held for this long.
     HoldAgentLink {
+        /// Which agent.
+        agent: u8,
+        /// Which control process.
+        control: u8,
         /// Milliseconds.
         for_ms: u64,
     },
-    /// The link between clients and control is cut for this long.
+    /// The link between clients and a control process is cut for this long.
     CutClientLink {
+        /// Which control process.
+        control: u8,
         /// Milliseconds.
         for_ms: u64,
     },
-    /// The control disk fails at the operation that is so many away: an I/O error, then a restart.
+    /// A control disk fails at the operation that is so many away: an I/O error, then a restart.
     FailDisk {
+        /// Which.
+        control: u8,
         /// Writes, length changes and syncs from now.
         after: u64,
     },
-    /// An actor of the control process panics.
+    /// An actor of a control process panics.
     PanicControl {
+        /// Which.
+        control: u8,
         /// At the so-manieth message from now.
         at: u64,
     },
-    /// An actor of the agent process panics.
+    /// An actor of an agent process panics.
     PanicAgent {
+        /// Which.
+        agent: u8,
         /// At the so-manieth message from now.
         at: u64,
     },
-    /// The control disk is full for this long.
+    /// A control disk is full for this long.
     FillDisk {
+        /// Which.
+        control: u8,
         /// Milliseconds.
         for_ms: u64,
     },
@@ -105,6 +133,10 @@ pub struct PlannedSubmission {
 pub struct Setup {
     /// The seed of time's and network's randomness.
     pub seed: u64,
+    /// How many control processes there are.
+    pub controls: u8,
+    /// How many agent processes there are.
+    pub agents: u8,
     /// What clients do.
     pub submissions: Vec<PlannedSubmission>,
     /// What goes wrong.
@@ -125,6 +157,7 @@ impl Setup {
     #[must_use]
     pub fn from_seed(seed: u64, plans: &[&str]) -> Self {
         let mut dice = Dice::new(seed);
+        let hosts = Hosts { controls: 1, agents: dice.pick(3) + 1 };
         let submissions =
             (0..dice.between(1, 6)).map(|n| submission(n, plans, &mut dice)).collect();
         // Swarm: each seed leaves most kinds of faults out, so that the others can act at length.
@@ -134,11 +167,21 @@ impl Setup {
             .map(|_| {
                 let kind = kinds[usize::try_from(dice.roll()).unwrap_or(0) % kinds.len()];
                 let at_ms = dice.between(200, SAFETY_PHASE_MS - 8_000);
-                PlannedFault { at_ms, fault: fault(kind, &mut dice) }
+                PlannedFault { at_ms, fault: fault(kind, hosts, &mut dice) }
             })
             .collect();
         faults.sort_by_key(|fault| fault.at_ms);
-        Self { seed, submissions, faults, pipeline: None, crash_at: None, planted: None }
+        let Hosts { controls, agents } = hosts;
+        Self {
+            seed,
+            controls,
+            agents,
+            submissions,
+            faults,
+            pipeline: None,
+            crash_at: None,
+            planted: None,
+        }
     }
 
     /// The setup that submits one pipeline once, and injects nothing.
@@ -153,6 +196,8 @@ impl Setup {
         };
         Self {
             seed,
+            controls: 1,
+            agents: 1,
             submissions: vec![submission],
             faults: Vec::new(),
             pipeline: Some(plan.to_owned()),
@@ -173,17 +218,25 @@ fn submission(number: u64, plans: &[&str], dice: &mut Dice) -> PlannedSubmission
     }
 }
 
-fn fault(kind: u64, dice: &mut Dice) -> FaultKind {
+/// How many hosts a setup has.
+#[derive(Clone, Copy)]
+struct Hosts {
+    controls: u8,
+    agents: u8,
+}
+
+fn fault(kind: u64, hosts: Hosts, dice: &mut Dice) -> FaultKind {
+    let (control, agent) = (dice.pick(hosts.controls), dice.pick(hosts.agents));
     match kind {
-        0 => FaultKind::KillControl,
-        1 => FaultKind::CutPower,
-        2 => FaultKind::KillAgent,
+        0 => FaultKind::KillControl { control },
+        1 => FaultKind::CutPower { control },
+        2 => FaultKind::KillAgent { agent },
         // Mostly shorter than a lease, sometimes longer.
-        3 => FaultKind::HoldAgentLink { for_ms: dice.between(100, 25_000) },
-        4 => FaultKind::CutClientLink { for_ms: dice.between(100, 8_000) },
-        5 => FaultKind::FailDisk { after: dice.between(1, 60) },
-        6 => FaultKind::PanicControl { at: dice.between(1, 200) },
-        7 => FaultKind::PanicAgent { at: dice.between(1, 60) },
-        _ => FaultKind::FillDisk { for_ms: dice.between(500, 6_000) },
+        3 => FaultKind::HoldAgentLink { agent, control, for_ms: dice.between(100, 25_000) },
+        4 => FaultKind::CutClientLink { control, for_ms: dice.between(100, 8_000) },
+        5 => FaultKind::FailDisk { control, after: dice.between(1, 60) },
+        6 => FaultKind::PanicControl { control, at: dice.between(1, 200) },
+        7 => FaultKind::PanicAgent { agent, at: dice.between(1, 60) },
+        _ => FaultKind::FillDisk { control, for_ms: dice.between(500, 6_000) },
     }
 }

@@ -5,7 +5,7 @@ use crate::determinism::{self, random};
 use crate::disk::Crash;
 use crate::ending::Ending;
 use crate::history::{Answer, Fact, Moment};
-use crate::hosts::{AGENT, CONTROL, Machines};
+use crate::hosts::{AgentHost, ControlHost, Machines};
 use crate::invariants;
 use crate::report::{Report, marks};
 use crate::sabotage::{unwanted_panics, watch_panics};
@@ -74,20 +74,21 @@ struct World {
     repairs: Vec<(u64, Repair)>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Repair {
-    Start(&'static str),
-    Release,
-    Mend,
-    Empty,
+    StartControl(u8),
+    StartAgent(u8),
+    Release { agent: u8, control: u8 },
+    Mend { control: u8 },
+    Empty { control: u8 },
 }
 
 impl World {
     fn new(setup: Setup) -> Result<Self, String> {
         let bug = setup.planted.as_deref().and_then(planted::named);
-        let machines = Machines::new(setup.seed, bug);
+        let machines = Machines::new(&setup, bug);
         if let Some(operation) = setup.crash_at {
-            machines.disk.fail_after(operation.saturating_sub(1));
+            machines.controls[0].disk.fail_after(operation.saturating_sub(1));
         }
         let mut sim = turmoil::Builder::new()
             .rng_seed(setup.seed)
@@ -96,16 +97,19 @@ impl World {
             .max_message_latency(Duration::from_millis(4))
             .tcp_capacity(65_536)
             .build();
-        let (control, agent) = (machines.clone(), machines.clone());
-        sim.host(CONTROL, move || control.clone().control());
-        sim.host(AGENT, move || agent.clone().agent());
+        for control in machines.controls.clone() {
+            sim.host(control.name.clone(), move || control.clone().run());
+        }
+        for agent in machines.agents.clone() {
+            sim.host(agent.name.clone(), move || agent.clone().run());
+        }
         let plans = workload::plans(&setup)?;
         let progress = Progress::default();
         let work = clients::Work {
             submissions: setup.submissions.clone(),
             plans,
             bug,
-            history: machines.history.clone(),
+            history: machines.common.history.clone(),
             progress: progress.clone(),
         };
         sim.client(CLIENT, work.run());
@@ -118,9 +122,11 @@ impl World {
         loop {
             let finished = self.sim.step().map_err(|error| error.to_string())?;
             let now = self.now_ms();
-            self.machines.history.set_time(now);
+            self.machines.common.history.set_time(now);
             self.repair(now);
-            self.supervise(now);
+            for control in 0..self.setup.controls {
+                self.supervise(control, now);
+            }
             while self.faults.first().is_some_and(|fault| fault.at_ms <= now) {
                 let planned = self.faults.remove(0);
                 self.inject(planned.fault, now);
@@ -135,6 +141,14 @@ impl World {
         u64::try_from(self.sim.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    fn control(&self, index: u8) -> ControlHost {
+        self.machines.controls[usize::from(index)].clone()
+    }
+
+    fn agent(&self, index: u8) -> AgentHost {
+        self.machines.agents[usize::from(index)].clone()
+    }
+
     /// What was broken for a while works again.
     fn repair(&mut self, now: u64) {
         let (due, later) =
@@ -143,121 +157,135 @@ impl World {
         let due: Vec<(u64, Repair)> = due;
         for (_, repair) in due {
             match repair {
-                Repair::Start(host) => {
-                    if host == CONTROL {
-                        self.machines.disk.repair();
-                        self.machines.control_ended.store(false, Ordering::Relaxed);
-                    }
-                    self.sim.bounce(host);
+                Repair::StartControl(control) => {
+                    let control = self.control(control);
+                    control.disk.repair();
+                    control.ended.store(false, Ordering::Relaxed);
+                    self.sim.bounce(control.name);
                 }
-                Repair::Release => self.sim.release(AGENT, CONTROL),
-                Repair::Mend => self.sim.repair(CLIENT, CONTROL),
-                Repair::Empty => self.machines.disk.set_full(false),
+                Repair::StartAgent(agent) => self.sim.bounce(self.agent(agent).name),
+                Repair::Release { agent, control } => {
+                    self.sim.release(self.agent(agent).name, self.control(control).name);
+                }
+                Repair::Mend { control } => self.sim.repair(CLIENT, self.control(control).name),
+                Repair::Empty { control } => self.control(control).disk.set_full(false),
             }
         }
     }
 
     /// A control process that ended by itself is started again.
-    fn supervise(&mut self, now: u64) {
-        let failed = self.machines.disk.failed();
-        let ended = self.machines.control_ended.swap(false, Ordering::Relaxed);
-        if (ended || failed) && !self.starts(CONTROL) {
+    fn supervise(&mut self, index: u8, now: u64) {
+        let control = self.control(index);
+        let failed = control.disk.failed();
+        let ended = control.ended.swap(false, Ordering::Relaxed);
+        if (ended || failed) && !self.starts(&Repair::StartControl(index)) {
             if failed {
-                self.machines.history.mark("world", "disk failed");
+                self.machines.common.history.mark("world", "disk failed");
             }
             // Where each operation is tried, the machine loses power at it; elsewhere it may.
             let power = failed && (self.setup.crash_at.is_some() || random().is_multiple_of(2));
-            self.stop_control(now, power);
+            self.stop_control(index, now, power);
         }
     }
 
-    fn starts(&self, host: &str) -> bool {
-        self.repairs.iter().any(|(_, repair)| matches!(repair, Repair::Start(it) if *it == host))
+    /// Whether a process is down already, and about to start.
+    fn starts(&self, start: &Repair) -> bool {
+        self.repairs.iter().any(|(_, repair)| repair == start)
     }
 
-    fn stop_control(&mut self, now: u64, power: bool) {
+    fn stop_control(&mut self, index: u8, now: u64, power: bool) {
+        let control = self.control(index);
         if power {
             let crash = Crash::ALL[usize::try_from(random()).unwrap_or(0) % Crash::ALL.len()];
-            self.machines.disk.crash(crash);
-            self.machines.logs.cut_power(random);
+            control.disk.crash(crash);
+            control.logs.cut_power(random);
         } else {
-            self.machines.disk.kill();
+            control.disk.kill();
         }
-        self.sim.crash(CONTROL);
-        self.repairs.push((now + RESTART_MS, Repair::Start(CONTROL)));
+        self.sim.crash(control.name);
+        self.repairs.push((now + RESTART_MS, Repair::StartControl(index)));
     }
 
     fn inject(&mut self, fault: FaultKind, now: u64) {
-        let history = self.machines.history.clone();
+        let history = self.machines.common.history.clone();
         history.add("world", Fact::Fault { what: format!("{fault:?}") });
-        let leased = self.machines.leases() > 0;
         match fault {
-            FaultKind::KillControl | FaultKind::CutPower => {
-                if self.starts(CONTROL) {
-                    return;
-                }
-                if leased {
-                    history.mark("world", "control killed with a stage leased");
-                }
-                let power = fault == FaultKind::CutPower;
-                if power {
-                    history.mark("world", "power cut");
-                }
-                self.stop_control(now, power);
-            }
-            FaultKind::KillAgent => {
-                if self.starts(AGENT) {
-                    return;
-                }
-                if leased {
-                    history.mark("world", "agent killed with a step running");
-                }
-                self.machines.kill_processes();
-                self.sim.crash(AGENT);
-                self.repairs.push((now + RESTART_MS, Repair::Start(AGENT)));
-            }
-            FaultKind::HoldAgentLink { for_ms } => {
-                if for_ms > 17_000 && leased {
+            FaultKind::KillControl { control } => self.kill_control(control, now, false),
+            FaultKind::CutPower { control } => self.kill_control(control, now, true),
+            FaultKind::KillAgent { agent } => self.kill_agent(agent, now),
+            FaultKind::HoldAgentLink { agent, control, for_ms } => {
+                let host = self.agent(agent);
+                if for_ms > 17_000 && host.leases() > 0 {
                     history.mark("world", "agent link held beyond a lease");
                 }
-                self.sim.hold(AGENT, CONTROL);
-                self.repairs.push((now + for_ms, Repair::Release));
+                self.sim.hold(host.name, self.control(control).name);
+                self.repairs.push((now + for_ms, Repair::Release { agent, control }));
             }
-            FaultKind::CutClientLink { for_ms } => {
-                self.sim.partition(CLIENT, CONTROL);
-                self.repairs.push((now + for_ms, Repair::Mend));
+            FaultKind::CutClientLink { control, for_ms } => {
+                self.sim.partition(CLIENT, self.control(control).name);
+                self.repairs.push((now + for_ms, Repair::Mend { control }));
             }
-            FaultKind::FailDisk { after } => self.machines.disk.fail_after(after),
-            FaultKind::PanicControl { at } => self.machines.control_saboteur.set(at),
-            FaultKind::PanicAgent { at } => self.machines.agent_saboteur.set(at),
-            FaultKind::FillDisk { for_ms } => {
+            FaultKind::FailDisk { control, after } => self.control(control).disk.fail_after(after),
+            FaultKind::PanicControl { control, at } => self.control(control).saboteur.set(at),
+            FaultKind::PanicAgent { agent, at } => self.agent(agent).saboteur.set(at),
+            FaultKind::FillDisk { control, for_ms } => {
                 history.mark("world", "disk full");
-                self.machines.disk.set_full(true);
-                self.repairs.push((now + for_ms, Repair::Empty));
+                self.control(control).disk.set_full(true);
+                self.repairs.push((now + for_ms, Repair::Empty { control }));
             }
         }
+    }
+
+    fn kill_control(&mut self, control: u8, now: u64, power: bool) {
+        if self.starts(&Repair::StartControl(control)) {
+            return;
+        }
+        let history = &self.machines.common.history;
+        if self.machines.leases() > 0 {
+            history.mark("world", "control killed with a stage leased");
+        }
+        if power {
+            history.mark("world", "power cut");
+        }
+        self.stop_control(control, now, power);
+    }
+
+    fn kill_agent(&mut self, agent: u8, now: u64) {
+        if self.starts(&Repair::StartAgent(agent)) {
+            return;
+        }
+        let host = self.agent(agent);
+        if host.leases() > 0 {
+            self.machines.common.history.mark("world", "agent killed with a step running");
+        }
+        host.kill_processes();
+        self.sim.crash(host.name);
+        self.repairs.push((now + RESTART_MS, Repair::StartAgent(agent)));
     }
 
     /// Ends all hosts, reads the disks twice, and judges.
     fn judge(self) -> Result<Simulated, String> {
         let simulated_ms = self.now_ms();
         let Self { setup, machines, progress, sim, started, .. } = self;
-        let history = machines.history.moments();
-        let history_hash = machines.history.hash();
-        let disk_operations = machines.disk.counts().operations;
-        machines.disk.kill();
+        let history = machines.common.history.moments();
+        let history_hash = machines.common.history.hash();
+        let disk_operations = machines.disk_operations();
+        for control in &machines.controls {
+            control.disk.kill();
+        }
         drop(sim);
-        machines.disk.repair();
-        machines.disk.set_full(false);
-        let first = audit::runs(&machines.disk)?;
-        let mut second = audit::runs(&machines.disk)?;
+        let ControlHost { disk, logs, .. } = &machines.controls[0];
+        disk.repair();
+        disk.set_full(false);
+        let first = audit::runs(disk)?;
+        let mut second = audit::runs(disk)?;
         if setup.planted.as_deref().and_then(planted::named) == Some(planted::Bug::ReplicasDiffer) {
             for run in second.values_mut() {
                 run.entries.pop();
             }
         }
         let state_digests = vec![audit::state_digest(&first), audit::state_digest(&second)];
-        let mut ending = Ending { runs: first, logs: machines.logs.all(), state_digests };
+        let mut ending = Ending { runs: first, logs: logs.all(), state_digests };
         judge_by_meant_plans(&setup, &history, &mut ending)?;
         let mut violations = invariants::judge(&history, &ending);
         let panics = unwanted_panics();

@@ -1,0 +1,95 @@
+//! An agent process' host.
+
+use super::{Common, agent_name, build, connector};
+use crate::history::Fact;
+use crate::network::{SimulatedChance, SimulatedClock};
+use crate::planted::spoil_control;
+use crate::processes::Processes;
+use crate::sabotage::Saboteur;
+use otto_actors::agent::AgentSide;
+use otto_actors::agent::{Ports, Settings};
+use otto_actors::ports::stages::Stages as _;
+use otto_core::capability::Capabilities;
+use otto_core::ids::{AgentId, AgentRef};
+use otto_nodes::rpc::agent_link::AgentLink;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How many stages an agent takes at a time.
+const SLOTS: u32 = 3;
+
+/// The machine of an agent process. Clones are the same machine.
+#[derive(Clone, Debug)]
+pub struct AgentHost {
+    /// The host's name.
+    pub name: String,
+    /// Lets actors of the process die.
+    pub saboteur: Saboteur,
+    index: u8,
+    /// The processes that it started, while it lives.
+    processes: Arc<Mutex<Option<Processes>>>,
+    starts: Arc<AtomicU64>,
+    common: Common,
+}
+
+impl AgentHost {
+    pub(super) fn new(index: u8, common: &Common) -> Self {
+        let name = agent_name(index);
+        Self {
+            saboteur: Saboteur::new(&name, common.history.clone()),
+            index,
+            processes: Arc::default(),
+            starts: Arc::default(),
+            common: common.clone(),
+            name,
+        }
+    }
+
+    /// The process: runs until its host is crashed.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub async fn run(self) -> turmoil::Result {
+        let Common { history, bug, .. } = &self.common;
+        let incarnation = self.starts.fetch_add(1, Ordering::Relaxed) + 1;
+        let agent = AgentRef { agent: AgentId([7 + self.index; 16]), incarnation };
+        let processes = Processes::new(&self.name, agent, history.clone(), *bug);
+        *self.processes.lock().unwrap_or_else(PoisonError::into_inner) = Some(processes.clone());
+        let control = spoil_control(*bug, Arc::new(AgentLink::new(connector(0), build())));
+        let settings = Settings {
+            agent,
+            name: self.name.clone(),
+            capabilities: Capabilities { cores: 2, memory: 1 << 30, ..Capabilities::default() },
+            slots: SLOTS,
+        };
+        let ports = Ports {
+            clock: Arc::new(SimulatedClock),
+            control,
+            spool: processes.spool(),
+            tools: Arc::new(processes.clone()),
+            stages: Arc::new(processes),
+            chance: Arc::new(SimulatedChance),
+            sabotage: Arc::new(self.saboteur.clone()),
+        };
+        let side = AgentSide::start(settings, ports).await?;
+        history.add(&self.name, Fact::Serves);
+        std::future::pending::<()>().await;
+        drop(side);
+        Ok(())
+    }
+
+    /// How many stages have processes now.
+    #[must_use]
+    pub fn leases(&self) -> usize {
+        let processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        processes.as_ref().map_or(0, |processes| processes.alive().len())
+    }
+
+    /// The agent's processes end with it: its launcher sees to that.
+    pub fn kill_processes(&self) {
+        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(processes) = processes.take() {
+            processes.kill_all();
+        }
+    }
+}
