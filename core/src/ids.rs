@@ -209,7 +209,23 @@ impl fmt::Display for Epoch {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ShardId(pub u16);
 
+impl ShardId {
+    /// What belongs to the cluster and to no project: nodes, tokens, users. A group of its own
+    /// beside the numbered ones.
+    pub const META: Self = Self(u16::MAX);
+}
+
 impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::META { f.write_str("meta") } else { write!(f, "{}", self.0) }
+    }
+}
+
+/// A node of a cluster. A number is given to one installation, and never again to another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct NodeId(pub u64);
+
+impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
