@@ -1,25 +1,9 @@
 //! Processes are killed while a step runs.
 
-use super::world::{Process, Started, World, kill_process, until};
-
-/// Whom to kill.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Victim {
-    /// The `otto run` that watches.
-    Command,
-    /// The terminal that `otto run` was started from.
-    Terminal,
-    Supervisor,
-    Control,
-    Agent,
-    Launcher,
-    /// The node is told to leave although it is busy.
-    Node,
-    /// The command, and every process of the node, at once.
-    All,
-}
-
-use Victim::{Agent, All, Command, Control, Launcher, Node, Supervisor, Terminal};
+use super::victim::Victim::{
+    self, Agent, All, Command, Control, Launcher, Node, Supervisor, Terminal,
+};
+use super::world::{World, until};
 
 /// What becomes of the attempt that was running.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,33 +43,13 @@ pipeline {
 }
 ";
 
-fn kill(victim: Victim, world: &World, command: &Started) {
-    let node = world.node();
-    let role = |name| Process::named(&node, name).unwrap_or_else(|| panic!("no {name}: {node:?}"));
-    match victim {
-        Command => kill_process(command.pid()),
-        Terminal => command.hang_up(),
-        Supervisor => kill_process(node.first().expect("a node runs").pid),
-        Control => kill_process(role("otto-control")),
-        Agent => kill_process(role("otto-agent")),
-        Launcher => kill_process(role("otto-launcher")),
-        Node => drop(world.succeed("otto-node stop --busy")),
-        All => {
-            kill_process(command.pid());
-            for process in node {
-                kill_process(process.pid);
-            }
-        }
-    }
-}
-
 fn check(victim: Victim, fate: Fate) {
     let retry = if fate == Repeated { "retry { attempts = 2  on = [lost] }" } else { "" };
     let world = World::new(&OTTOFILE.replace("RETRY", retry));
     let command = world.start("otto run --progress plain");
     world.await_file("begun.1");
-    kill(victim, &world, &command);
-    let watching = if matches!(victim, Command | Terminal | All) {
+    victim.kill(&world, &command);
+    let watching = if victim.ends_the_command() {
         let ended = command.ended();
         assert_eq!(ended.code, None, "it was killed: {ended:?}");
         world.start("otto watch 1 --progress plain")

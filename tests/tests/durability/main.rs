@@ -5,7 +5,9 @@
 //! file is the truth; whatever Otto says of a run must agree with it.
 
 mod killed;
+mod moments;
 mod python;
 mod shared;
 mod trouble;
+mod victim;
 mod world;

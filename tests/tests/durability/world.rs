@@ -2,8 +2,10 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,6 +23,8 @@ pub(crate) struct World {
     root: TempDir,
     /// The data folder's own file system, where it has one.
     disk: Option<Disk>,
+    /// Processes of the node that were seen at some time, with when they started.
+    family: RefCell<BTreeSet<(u32, u64)>>,
 }
 
 /// A small file system at the data folder, in a namespace that lasts as long as this process.
@@ -46,6 +50,8 @@ pub(crate) struct Started {
 pub(crate) struct Process {
     pub(crate) pid: u32,
     parent: u32,
+    /// When it started: a number of its own among all that had or will have its id.
+    started: u64,
     /// What it was started as: the last part of its first argument.
     name: String,
 }
@@ -54,7 +60,7 @@ impl World {
     /// A world with this Ottofile, in which `OUT` stands for the folder of the truth.
     pub(crate) fn new(ottofile: &str) -> Self {
         let root = tempfile::Builder::new().prefix("otto-").tempdir().expect("a temporary folder");
-        let world = Self { root, disk: None };
+        let world = Self { root, disk: None, family: RefCell::default() };
         for folder in ["shop", "otto", "out", "said"] {
             fs::create_dir(world.path(folder)).expect("a folder");
         }
@@ -197,6 +203,19 @@ impl World {
         family
     }
 
+    /// Remembers who belongs to the node now: nobody of them may be left in the end.
+    pub(crate) fn note_family(&self) {
+        let family = self.node().into_iter().map(|process| (process.pid, process.started));
+        self.family.borrow_mut().extend(family);
+    }
+
+    /// Those of the node's processes that were noted and are still there.
+    fn left_of_the_family(&self) -> Vec<Process> {
+        let noted = self.family.borrow();
+        let left = processes().into_iter();
+        left.filter(|process| noted.contains(&(process.pid, process.started))).collect()
+    }
+
     /// The processes of this world in whose environment a variable has this value.
     pub(crate) fn marked(&self, variable: &str, value: &str) -> Vec<Process> {
         let wanted = format!("{variable}={}", self.path(value).display());
@@ -210,9 +229,10 @@ impl World {
 
     /// Ends the node, after which nothing of this world may be left.
     pub(crate) fn end(self) {
+        self.note_family();
         self.succeed("otto-node stop --busy");
         until("the end of all that the node started", || {
-            self.marked("OTTO_HOME", "otto").is_empty()
+            self.marked("OTTO_HOME", "otto").is_empty() && self.left_of_the_family().is_empty()
         });
     }
 }
@@ -241,6 +261,23 @@ impl Drop for World {
 impl Started {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has written to its standard output by now.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.output.join("stdout")).unwrap_or_default()
+    }
+
+    /// Whether it holds a socket that is connected to something.
+    pub(crate) fn is_connected(&self) -> bool {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).into_iter().flatten();
+        let target = |entry: io::Result<fs::DirEntry>| fs::read_link(entry.ok()?.path()).ok();
+        open.filter_map(target).any(|to| to.to_string_lossy().starts_with("socket:"))
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        process(self.child.id()).is_none()
     }
 
     /// Ends the terminal that it was started from.
@@ -320,7 +357,9 @@ fn process(pid: u32) -> Option<Process> {
     if fields.next()? == "Z" {
         return None;
     }
-    Some(Process { pid, parent: fields.next()?.parse().ok()?, name })
+    let parent = fields.next()?.parse().ok()?;
+    let started = fields.nth(17)?.parse().ok()?;
+    Some(Process { pid, parent, started, name })
 }
 
 /// The folder of the programs, which are built before the tests.
