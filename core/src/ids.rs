@@ -99,6 +99,46 @@ bytes_id!(
     AgentId, 16
 );
 
+bytes_id!(
+    /// A cluster: drawn at random when it is founded.
+    ClusterId, 16
+);
+bytes_id!(
+    /// The fingerprint of a public key: how an identity is told from another one of the same name.
+    KeyId, 32
+);
+bytes_id!(
+    /// The hash of a token's secret: what is kept of a token, and how it is named.
+    TokenHash, 32
+);
+bytes_id!(
+    /// One start of a node's control process, drawn at random: copies of one disk differ in it.
+    BootId, 16
+);
+
+/// A control node of a cluster. Numbers count up from 1 and are never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct NodeId(pub u64);
+
+impl NodeId {
+    /// The node that founds a cluster.
+    pub const FIRST: Self = Self(1);
+
+    /// Reads `n3` or `3`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix('n').unwrap_or(text);
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { digits.parse().ok().map(Self) } else { None }
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
 /// A project: the unit whose runs, locks and numbers change together in one shard.
 ///
 /// It is derived from the project's name, so every node computes the same one.
@@ -274,6 +314,14 @@ mod tests {
         assert!(serde_json::from_str::<CommandId>("\"00\"").is_err());
         let short = crate::journal::encode(&Digest([0; 32]));
         assert!(crate::journal::decode::<CommandId>("id", &short).is_err(), "another length");
+    }
+
+    #[test]
+    fn nodes_are_named_by_their_number() {
+        for (text, node) in [("n3", Some(3)), ("3", Some(3)), ("n", None), ("n+3", None)] {
+            assert_eq!(NodeId::parse(text), node.map(NodeId), "{text}");
+        }
+        assert_eq!(NodeId(3).to_string(), "n3");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub enum EntityKind {
     Plan = 3,
     /// An idempotency key, which leads to the run that it made.
     Key = 4,
-    /// The cluster itself: its incarnation and level.
+    /// The cluster itself: its nodes, agents and tokens, its incarnation and level.
     Cluster = 5,
     /// One agent installation.
     Agent = 6,
@@ -59,6 +59,9 @@ impl EntityId {
         let id = (u128::from(run.project.0) << 64) | u128::from(run.number);
         Self { kind: EntityKind::Run, id }
     }
+
+    /// The one journal of the cluster itself, in *meta*.
+    pub const CLUSTER: Self = Self { kind: EntityKind::Cluster, id: 0 };
 
     /// The journal of what a project's runs share.
     #[must_use]

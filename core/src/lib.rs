@@ -9,6 +9,7 @@
 //! numbers, and iterates over no hash maps: time is an argument, and order is visible.
 
 pub mod capability;
+pub mod cluster;
 pub mod gate;
 pub mod glob;
 pub mod ids;

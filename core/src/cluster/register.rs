@@ -1,0 +1,44 @@
+//! What every node checks its callers against: who is denied, and who signs in with which token.
+
+use super::Cluster;
+use super::state::{Holder, UserRole, UserToken};
+use crate::ids::{ClusterId, KeyId, TokenHash};
+use crate::time::Timestamp;
+use std::collections::BTreeMap;
+
+/// An extract of a cluster's state, kept by every node. It may be a moment behind: whoever was
+/// admitted since is not in it, so it denies by name and admits by certificate.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Register {
+    /// The cluster's name; `None` where there is none yet.
+    pub cluster: Option<ClusterId>,
+    denied: BTreeMap<KeyId, Holder>,
+    users: BTreeMap<TokenHash, UserToken>,
+}
+
+impl Register {
+    /// Whose key was removed; `None` where it was not.
+    #[must_use]
+    pub fn denied(&self, key: KeyId) -> Option<Holder> {
+        self.denied.get(&key).copied()
+    }
+
+    /// Who a token signs in.
+    #[must_use]
+    pub fn user(&self, token: TokenHash, now: Timestamp) -> Option<(&str, UserRole)> {
+        let user = self.users.get(&token).filter(|user| user.expires > now)?;
+        Some((&user.name, user.role))
+    }
+}
+
+impl Cluster {
+    /// What every node checks its callers against.
+    #[must_use]
+    pub fn register(&self) -> Register {
+        Register {
+            cluster: self.founded.as_ref().map(|founded| founded.cluster),
+            denied: self.denied.iter().map(|(key, denied)| (*key, denied.holder)).collect(),
+            users: self.users.clone(),
+        }
+    }
+}

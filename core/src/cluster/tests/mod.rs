@@ -1,0 +1,3 @@
+//! Proof of the cluster's heart.
+
+mod stories;
