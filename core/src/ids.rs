@@ -116,7 +116,8 @@ bytes_id!(
     BootId, 16
 );
 
-/// A control node of a cluster. Numbers count up from 1 and are never used again.
+/// A control node of a cluster. Numbers count up from 1; one is given to one installation, and never
+/// again to another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct NodeId(pub u64);
 
@@ -258,16 +259,6 @@ impl ShardId {
 impl fmt::Display for ShardId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Self::META { f.write_str("meta") } else { write!(f, "{}", self.0) }
-    }
-}
-
-/// A node of a cluster. A number is given to one installation, and never again to another.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub struct NodeId(pub u64);
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
     }
 }
 
