@@ -216,6 +216,10 @@ impl ClientSide for Desk {
         if stop.pid != std::process::id() {
             return Ok(Stopped::Leaves);
         }
+        if stop.successor.is_some() && self.config.idle.is_none() {
+            // Who runs a node as a service says when it goes on from another image.
+            return Ok(Stopped::Stays);
+        }
         let busy = self.side.unfinished().await? > 0;
         let (ending, stopped) = match stop.successor {
             _ if !busy || stop.busy_too => (Ending::Leave, Stopped::Leaves),

@@ -9,7 +9,7 @@ use crate::objects::ObjectBlobs;
 use crate::replica::ShardsConfig;
 use crate::rpc::agent_link::AgentLink;
 use crate::rpc::api::{ApiError, ListRuns, ListStages, LogEnd, ReadBlob, Stop, Stopped, Why};
-use crate::rpc::api::{Retry, StagePhase};
+use crate::rpc::api::{Retry, StagePhase, Successor};
 use crate::store::{Folder, Threads};
 use crate::wire::frame::{MAX_BLOB_PART, MAX_REQUEST};
 use crate::wire::hello::{Build, Refused};
@@ -387,6 +387,9 @@ async fn a_node_leaves_when_it_is_idle_or_asked_to() {
     assert_eq!(client.stop(stop(false)).await.unwrap(), Stopped::Stays);
     assert_eq!(client.stop(Stop { pid: 0, ..stop(true) }).await.unwrap(), Stopped::Leaves);
     client.status().await.unwrap();
+    let successor = Some(Successor { path: "/bin/otto".to_owned(), build: Build::default() });
+    let makes_way = client.stop(Stop { successor, ..stop(true) }).await.unwrap();
+    assert_eq!(makes_way, Stopped::Stays, "it is run as a service");
     assert_eq!(client.stop(stop(true)).await.unwrap(), Stopped::Leaves);
     assert_eq!(world.control.await.unwrap(), Ok(Ending::Leave));
 }

@@ -1,8 +1,10 @@
 //! Appends in order, repeated and with gaps; seals.
 
-use super::{FileLogs, MemoryLogs};
+use super::{FileLogs, MemoryLogs, SealedLogs};
+use object_store::memory::InMemory;
 use otto_actors::ports::logs::{LogId, Logs};
 use otto_core::ids::{Attempt, ProjectId, RunId, StageId};
+use std::sync::Arc;
 
 fn log(number: u64) -> LogId {
     let run = RunId { project: ProjectId(7), number };
@@ -13,7 +15,8 @@ fn log(number: u64) -> LogId {
 async fn check(appends: &[(u64, &str)], lengths: &[u64], content: &str) {
     let folder = tempfile::tempdir().unwrap();
     let files = FileLogs::new(folder.path().join("logs"));
-    for logs in [&files as &dyn Logs, &MemoryLogs::default()] {
+    let sealed = SealedLogs::new(Arc::new(MemoryLogs::default()), Arc::new(InMemory::new()));
+    for logs in [&files as &dyn Logs, &MemoryLogs::default(), &sealed] {
         assert_eq!(logs.length(log(1)).await, Ok(0));
         assert_eq!(logs.read(log(1), 0, 100).await, Ok(Vec::new()));
         for ((offset, text), length) in appends.iter().zip(lengths) {
@@ -55,4 +58,22 @@ async fn an_empty_log_can_be_sealed() {
     let files = FileLogs::new(folder.path().to_owned());
     assert_eq!(files.seal(log(1), 0).await, Ok(true));
     assert_eq!(files.seal(log(1), 1).await, Ok(false));
+}
+
+#[tokio::test]
+async fn what_was_sealed_outlives_the_node_that_took_it() {
+    let store = Arc::new(InMemory::new());
+    let long = vec![b'x'; 20 << 20];
+    let first = SealedLogs::new(Arc::new(MemoryLogs::default()), store.clone());
+    for (number, bytes) in [(1, &b"short"[..]), (2, &long)] {
+        first.append(log(number), 0, bytes).await.unwrap();
+        let second = SealedLogs::new(Arc::new(MemoryLogs::default()), store.clone());
+        let length = bytes.len() as u64;
+        assert_eq!(second.length(log(number)).await, Ok(0), "what is live is the first node's");
+        assert_eq!(first.seal(log(number), length).await, Ok(true));
+        assert_eq!(second.length(log(number)).await, Ok(length));
+        assert_eq!(second.seal(log(number), length).await, Ok(true), "it was sealed before");
+        let end = second.read(log(number), length - 3, 100).await.unwrap();
+        assert_eq!(end, bytes[bytes.len() - 3..]);
+    }
 }

@@ -6,6 +6,8 @@ use super::report::{Report, Reports};
 use crate::wire::hello::Build;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
+use std::env;
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -47,6 +49,9 @@ pub(super) struct Orders {
     pub(super) idle_ms: Option<u64>,
     /// What the supervisor was built from.
     pub(super) node_build: Build,
+    /// Where artifacts and sealed logs are; in the data folder where left out.
+    #[serde(default)]
+    pub(super) objects: Option<String>,
 }
 
 /// A running child.
@@ -77,7 +82,15 @@ impl Child {
         let place = Place::new(&orders.data).map_err(|error| io::Error::other(error.what))?;
         let errors = place.traces().join(format!("{}.err", role.name()));
         let errors = OpenOptions::new().write(true).create(true).truncate(true).open(errors)?;
-        let process = Command::new(image.unwrap_or(Path::new(IMAGE)))
+        let mut command = Command::new(image.unwrap_or(Path::new(IMAGE)));
+        if role == Role::Agent {
+            // What opens the object store is the control side's alone.
+            let secret = |name: &OsString| name.as_encoded_bytes().starts_with(b"AWS_");
+            for (name, _) in env::vars_os().filter(|(name, _)| secret(name)) {
+                command.env_remove(name);
+            }
+        }
+        let process = command
             .arg0(role.name())
             .arg(serde_json::to_string(orders)?)
             .stdin(input)

@@ -47,6 +47,10 @@ struct Serve {
     /// How long a local node stays idle
     #[arg(long, env = "OTTO_IDLE", default_value = "5m", value_parser = Span::parse)]
     idle: Span,
+    /// Keep artifacts and sealed logs here in place of the data folder: file:///folder or
+    /// s3://bucket/prefix
+    #[arg(long, env = "OTTO_OBJECTS", value_name = "URL")]
+    objects: Option<String>,
     /// Leave the terminal, and report as lines of JSON
     #[arg(long, hide = true)]
     detached: bool,
@@ -101,7 +105,7 @@ impl Serve {
     fn run(&self) -> Result<ExitCode, Refused> {
         let idle = self.idle.to_duration();
         let lifetime = if self.local { Lifetime::Local { idle } } else { Lifetime::Service };
-        Ok(serve(&self.data.place()?, lifetime, self.detached))
+        Ok(serve(&self.data.place()?, lifetime, self.objects.clone(), self.detached))
     }
 }
 

@@ -8,12 +8,16 @@ use super::report::Report;
 use super::system::{SeededChance, SystemClock, seed};
 use super::unix::OwnerListener;
 use crate::control::{ControlConfig, Ending, Outside, Platform, run_control};
-use crate::logs::FileLogs;
-use crate::objects::ObjectBlobs;
+use crate::logs::{FileLogs, SealedLogs};
+use crate::objects::{ObjectBlobs, SharedObjects};
 use crate::replica::ShardsConfig;
 use crate::store::{Folder, Threads};
 use crate::wire::hello::Refused;
+use otto_actors::ports::blobs::SharedBlobs;
+use otto_actors::ports::logs::SharedLogs;
 use otto_actors::ports::sabotage::NoSabotage;
+use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -30,9 +34,7 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
     };
     let listener = OwnerListener::new(UnixListener::from(input)).map_err(system)?;
     let disk = Folder::lock(place.store()).map_err(|error| Refused::from(&error))?;
-    let blobs = ObjectBlobs::in_folder(&place.blobs());
-    let blobs =
-        blobs.map_err(|error| Refused::trouble(error.to_string(), "look at that folder"))?;
+    let (blobs, logs) = objects(place, orders.objects.as_deref()).await?;
     let seed = seed().map_err(system)?;
     let build = this_build().map_err(system)?;
     let superseded = build != orders.node_build;
@@ -40,8 +42,8 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
         listener: Arc::new(listener),
         clock: Arc::new(SystemClock::new()),
         chance: Arc::new(SeededChance::new(seed)),
-        blobs: Arc::new(blobs),
-        logs: Arc::new(FileLogs::new(place.logs())),
+        blobs,
+        logs,
         sabotage: Arc::new(NoSabotage),
     };
     let platform = Platform { disk: Box::new(disk), executor: Box::new(Threads), outside };
@@ -73,4 +75,23 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
         }
     };
     report.send(&mut said).map_err(system)
+}
+
+/// Where blobs and logs are: in the data folder, or in a store that several nodes share.
+async fn objects(place: &Place, url: Option<&str>) -> Result<(SharedBlobs, SharedLogs), Refused> {
+    let logs: SharedLogs = Arc::new(FileLogs::new(place.logs()));
+    let Some(url) = url else {
+        let blobs = ObjectBlobs::in_folder(&place.blobs());
+        let blobs =
+            blobs.map_err(|error| Refused::trouble(error.to_string(), "look at that folder"))?;
+        return Ok((Arc::new(blobs), logs));
+    };
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let variables = env::vars_os().filter_map(text);
+    let shared = SharedObjects::at(url, variables)?;
+    shared.try_out(&std::process::id().to_string()).await?;
+    let blobs = Arc::new(ObjectBlobs::new(shared.part("blobs")));
+    Ok((blobs, Arc::new(SealedLogs::new(logs, shared.part("logs")))))
 }

@@ -33,16 +33,22 @@ pub enum Lifetime {
 }
 
 /// Runs a node in this process and its children until it leaves. `detached` leaves the terminal,
-/// and reports to whoever reads standard output instead of telling a person.
+/// and reports to whoever reads standard output instead of telling a person. `objects` is the URL of
+/// the object store that takes the data folder's place for artifacts and sealed logs.
 #[must_use]
-pub fn serve(place: &Place, lifetime: Lifetime, detached: bool) -> ExitCode {
+pub fn serve(
+    place: &Place,
+    lifetime: Lifetime,
+    objects: Option<String>,
+    detached: bool,
+) -> ExitCode {
     if detached {
         // Fails where this process leads its group already, and then it has no terminal to leave.
         let _ = rustix::process::setsid();
     }
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let audience = if detached { Audience::Starter } else { Audience::Person };
-    let node = Node::open(place, lifetime, audience);
+    let node = Node::open(place, lifetime, objects, audience);
     match node.and_then(Node::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(report) => {
@@ -124,7 +130,12 @@ struct Node {
 }
 
 impl Node {
-    fn open(place: &Place, lifetime: Lifetime, audience: Audience) -> Result<Self, Report> {
+    fn open(
+        place: &Place,
+        lifetime: Lifetime,
+        objects: Option<String>,
+        audience: Audience,
+    ) -> Result<Self, Report> {
         let at = |doing: &str, path: &std::path::Path, error: &io::Error| {
             Report::Trouble(Refused::at(doing, path, error))
         };
@@ -142,7 +153,7 @@ impl Node {
             Lifetime::Service => None,
             Lifetime::Local { idle } => Some(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)),
         };
-        let orders = Orders { data: place.data().to_owned(), idle_ms, node_build };
+        let orders = Orders { data: place.data().to_owned(), idle_ms, node_build, objects };
         let wards = [Role::Control, Role::Agent].map(|role| Ward {
             role,
             life: Life::Pausing { until: Duration::ZERO },

@@ -1,12 +1,15 @@
-//! Blobs over an object store: a local folder, memory, or later a service such as S3.
+//! Blobs over an object store: a local folder, memory, or a store that several nodes share.
 //!
 //! A blob is named by the hash of its content. Its parts are staged, hashed as they come, and
 //! become visible at once when the last one is there and the hash is right. A store that says it
 //! has taken a blob keeps it through a power loss.
 
+mod shared;
 mod staged;
 #[cfg(test)]
 mod tests;
+
+pub use shared::SharedObjects;
 
 use async_trait::async_trait;
 use object_store::local::LocalFileSystem;

@@ -6,6 +6,7 @@
 
 mod killed;
 mod moments;
+mod objects;
 mod python;
 mod shared;
 mod trouble;
