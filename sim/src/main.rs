@@ -4,9 +4,10 @@ use clap::{Args, Parser, Subcommand};
 use otto_sim::report::{Report, timeline};
 use otto_sim::search::{Case, Tally, run_all};
 use otto_sim::setup::Setup;
-use otto_sim::{planted, workload, world};
+use otto_sim::{page, planted, scenario, shrink, workload, world};
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Simulates Otto's real processes in one process, from one seed, under faults.
@@ -30,10 +31,24 @@ enum Command {
     /// Run one simulation and print its timeline.
     Replay {
         /// The seed.
-        #[arg(value_name = "SEED")]
+        #[arg(value_name = "SEED", default_value_t = 1)]
         number: u64,
         #[command(flatten)]
         special: Special,
+        /// Write the timeline to this file as a page, with hosts as lanes.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
+    /// Make a simulation that fails as small as it can be while it still fails.
+    Shrink {
+        /// The seed.
+        #[arg(value_name = "SEED", default_value_t = 1)]
+        number: u64,
+        #[command(flatten)]
+        special: Special,
+        /// Where the small setup is written.
+        #[arg(long, value_name = "FILE", default_value = "shrunk.json")]
+        to: PathBuf,
     },
     /// Run many seeds on all cores; ends with 1 if one failed.
     Search {
@@ -62,8 +77,14 @@ enum Command {
         #[command(flatten)]
         jobs: Jobs,
     },
-    /// List the pipelines, the properties and the bugs that can be planted.
-    Scenarios,
+    /// List the scenarios, pipelines, properties and the bugs that can be planted.
+    Scenarios {
+        /// Run each scenario: a setup that failed once, and must not fail again.
+        #[arg(long)]
+        run: bool,
+        #[command(flatten)]
+        jobs: Jobs,
+    },
 }
 
 #[derive(Args)]
@@ -86,6 +107,12 @@ struct Special {
     /// Plant this bug.
     #[arg(long)]
     plant: Option<String>,
+    /// Read what is simulated from this file, as `otto-sim shrink` writes it, not from the seed.
+    #[arg(long, value_name = "FILE")]
+    setup: Option<PathBuf>,
+    /// Simulate this scenario.
+    #[arg(long, value_name = "NAME", conflicts_with = "setup")]
+    scenario: Option<String>,
 }
 
 #[derive(Args, Clone, Copy)]
@@ -107,11 +134,13 @@ impl Jobs {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run { case, json } => run(case.seed, &case.special, json),
-        Command::Replay { number, special } => replay(number, &special),
+        Command::Replay { number, special, html } => replay(number, &special, html.as_deref()),
+        Command::Shrink { number, special, to } => shrunk(number, &special, &to),
         Command::Search { seeds, from, jobs } => search(seeds, from, jobs),
         Command::Crashes { pipeline, every, jobs } => crashes(pipeline.as_deref(), every, jobs),
         Command::Planted { jobs } => find_planted(jobs),
-        Command::Scenarios => scenarios(),
+        Command::Scenarios { run: false, .. } => scenarios(),
+        Command::Scenarios { run: true, jobs } => run_scenarios(jobs),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: failed to simulate: {error}");
@@ -122,17 +151,27 @@ fn main() -> ExitCode {
 type Result<T> = std::result::Result<T, String>;
 
 fn setup(seed: u64, special: &Special) -> Result<Setup> {
-    let mut setup = match &special.pipeline {
-        Some(name) => Setup::only(seed, name),
-        None => Setup::from_seed(seed, &workload::names()),
+    let mut setup = match (&special.setup, &special.scenario, &special.pipeline) {
+        (Some(file), ..) => read_setup(file)?,
+        (None, Some(name), _) => scenario::named(name)?.setup()?,
+        (None, None, Some(name)) => Setup::only(seed, name),
+        (None, None, None) => Setup::from_seed(seed, &workload::names()),
     };
     if let Some(bug) = &special.plant {
         let known = planted::named(bug).is_some();
         let error = || format!("there is no planted bug '{bug}'; `otto-sim scenarios` lists them");
         known.then_some(()).ok_or_else(error)?;
     }
-    setup.crash_at = special.crash_at;
-    setup.planted.clone_from(&special.plant);
+    setup.crash_at = special.crash_at.or(setup.crash_at);
+    setup.planted = special.plant.clone().or(setup.planted);
+    Ok(setup)
+}
+
+fn read_setup(file: &Path) -> Result<Setup> {
+    let told = |error: &dyn std::fmt::Display| format!("read {}: {error}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
+    let mut setup = Setup::from_json(&text).map_err(|error| told(&error))?;
+    setup.origin = Some(format!("--setup {}", file.display()));
     Ok(setup)
 }
 
@@ -142,11 +181,42 @@ fn run(seed: u64, special: &Special, json: bool) -> Result<ExitCode> {
     Ok(verdict(simulated.report.violations.is_empty()))
 }
 
-fn replay(seed: u64, special: &Special) -> Result<ExitCode> {
+fn replay(seed: u64, special: &Special, html: Option<&Path>) -> Result<ExitCode> {
     let simulated = world::simulate(&setup(seed, special)?)?;
-    print(&timeline(&simulated.history))?;
+    match html {
+        Some(file) => {
+            let page = page::page(&simulated.report, &simulated.history);
+            let told = |error| format!("write {}: {error}", file.display());
+            std::fs::write(file, page).map_err(told)?;
+        }
+        None => print(&timeline(&simulated.history))?,
+    }
     print(&simulated.report.text())?;
     Ok(verdict(simulated.report.violations.is_empty()))
+}
+
+/// Takes away from a setup what its failure does not need, and writes what is left.
+fn shrunk(seed: u64, special: &Special, to: &Path) -> Result<ExitCode> {
+    let small = shrink::shrink(setup(seed, special)?, |line| eprintln!("{line}"))?;
+    std::fs::write(to, small.to_json()).map_err(|e| format!("write {}: {e}", to.display()))?;
+    print(&format!(
+        "{} submissions, {} faults, {} agents are left; replay: otto-sim replay --setup {}\n",
+        small.submissions.len(),
+        small.faults.len(),
+        small.agents,
+        to.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs every setup that failed once.
+fn run_scenarios(jobs: Jobs) -> Result<ExitCode> {
+    let cases = scenario::ALL
+        .iter()
+        .map(|scenario| -> Case { vec!["--scenario".to_owned(), scenario.name.to_owned()] });
+    let tally = tally(cases, jobs)?;
+    print(&format!("{} scenarios\n", tally.ran))?;
+    summarize(&tally)
 }
 
 fn as_text(report: &Report, json: bool) -> Result<String> {
@@ -247,6 +317,8 @@ fn first_seed_that_finds(bug: &planted::Planted, jobs: usize) -> Result<Option<u
 }
 
 fn scenarios() -> Result<ExitCode> {
+    let named =
+        scenario::ALL.iter().map(|scenario| format!("  {:<28} {}\n", scenario.name, scenario.what));
     let pipelines = workload::names().into_iter().map(|name| format!("  {name}\n"));
     let properties = otto_sim::invariants::ALL
         .iter()
@@ -254,8 +326,10 @@ fn scenarios() -> Result<ExitCode> {
     let bugs = planted::ALL
         .iter()
         .map(|bug| format!("  {:<20} breaks {:<4} {}\n", bug.name, bug.breaks, bug.what));
-    let text = ["pipelines:\n".to_owned()]
+    let text = ["scenarios:\n".to_owned()]
         .into_iter()
+        .chain(named)
+        .chain(["pipelines:\n".to_owned()])
         .chain(pipelines)
         .chain(["properties:\n".to_owned()])
         .chain(properties)

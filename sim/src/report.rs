@@ -16,6 +16,9 @@ pub struct Report {
     pub planted: Option<String>,
     /// The control disk's operation at which it crashed, if that was asked for.
     pub crash_at: Option<u64>,
+    /// How to name the setup on the command line, where it does not come from the seed.
+    #[serde(default)]
+    pub origin: Option<String>,
     /// Equal for equal histories.
     pub history_hash: String,
     /// How many moments the history has.
@@ -38,6 +41,9 @@ impl Report {
     /// The one command that shows this simulation again.
     #[must_use]
     pub fn replay_command(&self) -> String {
+        if let Some(origin) = &self.origin {
+            return format!("otto-sim replay {origin}");
+        }
         let mut command = format!("otto-sim replay {}", self.seed);
         if let Some(pipeline) = &self.pipeline {
             let _ = write!(command, " --pipeline {pipeline}");

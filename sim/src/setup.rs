@@ -147,6 +147,27 @@ pub struct Setup {
     pub crash_at: Option<u64>,
     /// A bug that is planted, by name.
     pub planted: Option<String>,
+    /// How to name it on the command line, where it does not come from its seed.
+    #[serde(skip)]
+    pub origin: Option<String>,
+}
+
+impl FaultKind {
+    /// How many agents there must be for it.
+    #[must_use]
+    pub fn agents(self) -> u8 {
+        match self {
+            Self::KillAgent { agent }
+            | Self::HoldAgentLink { agent, .. }
+            | Self::PanicAgent { agent, .. } => agent + 1,
+            Self::KillControl { .. }
+            | Self::CutPower { .. }
+            | Self::CutClientLink { .. }
+            | Self::FailDisk { .. }
+            | Self::PanicControl { .. }
+            | Self::FillDisk { .. } => 1,
+        }
+    }
 }
 
 /// Until when faults happen, in simulated milliseconds; then they stop, and everything must end.
@@ -181,7 +202,29 @@ impl Setup {
             pipeline: None,
             crash_at: None,
             planted: None,
+            origin: None,
         }
+    }
+
+    /// The setup as text, which [`Setup::from_json`] reads.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Reads a setup.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let setup: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if setup.controls == 0 || setup.agents == 0 {
+            return Err("there must be a control process and an agent".to_owned());
+        }
+        if setup.faults.iter().any(|planned| planned.fault.agents() > setup.agents) {
+            return Err("a fault is for an agent that there is not".to_owned());
+        }
+        Ok(setup)
     }
 
     /// The setup that submits one pipeline once, and injects nothing.
@@ -203,6 +246,7 @@ impl Setup {
             pipeline: Some(plan.to_owned()),
             crash_at: None,
             planted: None,
+            origin: None,
         }
     }
 }

@@ -299,6 +299,7 @@ impl World {
             pipeline: setup.pipeline,
             planted: setup.planted,
             crash_at: setup.crash_at,
+            origin: setup.origin,
             history_hash,
             moments: history.len(),
             simulated_ms,
