@@ -64,7 +64,8 @@ pub fn page(report: &Report, history: &[Moment]) -> String {
         list
     });
     format!(
-        "<!doctype html>\n<meta charset=\"utf-8\">\n<title>seed {seed}</title>\n<style>{STYLE}</style>\n\
+        "<!doctype html>\n<meta charset=\"utf-8\">\n<title>seed {seed}</title>\n\
+         <style>{STYLE}</style>\n\
          <h1>seed {seed}: {runs} runs, {seconds} simulated seconds, history {hash}</h1>\n\
          <p><code>{replay}</code></p>\n<ul>{found}</ul>\n\
          <svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \

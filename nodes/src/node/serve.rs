@@ -33,8 +33,8 @@ pub enum Lifetime {
 }
 
 /// Runs a node in this process and its children until it leaves. `detached` leaves the terminal,
-/// and reports to whoever reads standard output instead of telling a person. `objects` is the URL of
-/// the object store that takes the data folder's place for artifacts and sealed logs.
+/// and reports to whoever reads standard output instead of telling a person. `objects` is the URL
+/// of the object store that takes the data folder's place for artifacts and sealed logs.
 #[must_use]
 pub fn serve(
     place: &Place,

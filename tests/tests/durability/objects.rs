@@ -10,7 +10,8 @@ use std::process::{Child, Command, Stdio};
 /// Makes an artifact and a log; a later stage needs both stores to be whole.
 const MAKES: &str = "pipeline {
   stage('Make') {
-    steps { sh 'seq 1 3000; seq 1 500 > numbers; test ! -e OUT/wait || until test -e OUT/go; do sleep 0.05; done'
+    steps { sh 'seq 1 3000; seq 1 500 > numbers'
+            sh 'test ! -e OUT/wait || until test -e OUT/go; do sleep 0.05; done'
             archive 'numbers' name: 'numbers' }
   }
   stage('Use') { steps { unarchive 'numbers'  sh 'tail -1 numbers >> OUT/truth' } }
