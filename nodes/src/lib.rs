@@ -2,6 +2,7 @@
 //!
 //! [`wire`] frames and greets, [`rpc`] says what may be asked over it, [`client`] asks it.
 //! [`agent`] runs stages through the [`launcher`] and its stage processes.
+//! [`identity`] says who is who between machines: certificates, tokens, TLS.
 //! [`store`] keeps what is durable, [`replica`] agrees on it and offers it as journals.
 //!
 //! This crate never holds policy: what happens to a run is decided in `otto-core`.
@@ -10,6 +11,7 @@ pub mod agent;
 pub mod client;
 pub mod commands;
 pub mod control;
+pub mod identity;
 pub mod launcher;
 pub mod logs;
 pub mod network;

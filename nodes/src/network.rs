@@ -1,10 +1,12 @@
 //! The network, as a port.
 //!
-//! Production implements it with Unix sockets, the simulation with its own; what is assembled from
-//! it is the same code.
+//! Production implements it with Unix sockets on one machine and TLS between machines, the
+//! simulation with its own; what is assembled from it is the same code.
 
 use crate::wire::hello::Refused;
 use async_trait::async_trait;
+use otto_core::cluster::state::{Holder, UserRole};
+use otto_core::ids::{AgentId, KeyId, NodeId, TokenHash};
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -24,6 +26,51 @@ pub type Stream = Pin<Box<dyn Duplex>>;
 pub struct Principal {
     /// The name by which the journal and people speak of them.
     pub name: String,
+    /// What they are.
+    pub who: Who,
+    /// The key that they proved to have, where they came with a certificate.
+    pub key: Option<KeyId>,
+}
+
+impl Principal {
+    /// The owner of a socket on this machine.
+    #[must_use]
+    pub fn owner(name: impl Into<String>) -> Self {
+        Self { name: name.into(), who: Who::Owner, key: None }
+    }
+
+    /// Whoever came without a certificate.
+    #[must_use]
+    pub fn stranger(name: impl Into<String>) -> Self {
+        Self { name: name.into(), who: Who::Stranger, key: None }
+    }
+
+    /// A node or an agent, by its certificate.
+    #[must_use]
+    pub fn certified(holder: Holder, key: KeyId) -> Self {
+        let who = match holder {
+            Holder::Node(node) => Who::Node(node),
+            Holder::Agent(agent) => Who::Agent(agent),
+        };
+        Self { name: holder.to_string(), who, key: Some(key) }
+    }
+}
+
+/// What a principal is. What each may call is in [`crate::rpc::porter`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Who {
+    /// The owner of the socket on this machine, and so of the node.
+    Owner,
+    /// A control node of the same cluster.
+    Node(NodeId),
+    /// An agent of the same cluster.
+    Agent(AgentId),
+    /// A person who signed in with a token.
+    User(UserRole, TokenHash),
+    /// A node or an agent whose certificate has run out: it may get another one.
+    Lapsed(Holder),
+    /// Anybody: may show a token.
+    Stranger,
 }
 
 /// Takes connections.

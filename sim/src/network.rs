@@ -36,7 +36,7 @@ impl fmt::Debug for SimulatedListener {
 impl Listener for SimulatedListener {
     async fn accept(&self) -> io::Result<(Stream, Principal)> {
         let (stream, _) = self.inner.accept().await?;
-        Ok((Box::pin(stream), Principal { name: self.name.to_owned() }))
+        Ok((Box::pin(stream), Principal::owner(self.name)))
     }
 }
 

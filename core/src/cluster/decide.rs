@@ -345,7 +345,8 @@ impl Draft {
 
     /// A certificate from now on. It is valid a little before, for clocks that are behind.
     pub(super) fn next_certificate(&self) -> Certificate {
-        let not_before = Timestamp(self.now.0.saturating_sub(SKEW.0));
+        // Certificates count in whole seconds.
+        let not_before = Timestamp(self.now.0.saturating_sub(SKEW.0) / 1000 * 1000);
         Certificate {
             serial: self.cluster.latest_serial.saturating_add(1),
             not_before,

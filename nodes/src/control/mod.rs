@@ -13,9 +13,11 @@ mod tests;
 
 pub use presence::Presence;
 
+use crate::identity::door::Reception;
 use crate::network::SharedListener;
 use crate::replica::{Shards, ShardsConfig};
 use crate::rpc::api::Successor;
+use crate::rpc::porter::Porter;
 use crate::rpc::server::{Doors, serve};
 use crate::store::{Disk, Executor, Fault};
 use crate::wire::hello::{Build, Hello, Refused, Role};
@@ -28,6 +30,7 @@ use otto_actors::ports::clock::SharedClock;
 use otto_actors::ports::journal::SharedJournal;
 use otto_actors::ports::logs::SharedLogs;
 use otto_actors::ports::sabotage::SharedSabotage;
+use otto_core::cluster::register::Register;
 use otto_core::ids::ShardId;
 use std::fmt;
 use std::sync::Arc;
@@ -60,6 +63,19 @@ pub struct Outside {
     pub logs: SharedLogs,
     /// Who lets actors die on purpose.
     pub sabotage: SharedSabotage,
+    /// The cluster that the node belongs to; `None` where it is alone.
+    pub membership: Option<Membership>,
+}
+
+/// How a control process takes part in a cluster.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// Where other machines come in.
+    pub listener: SharedListener,
+    /// What callers are checked against; whoever reads the cluster's journal keeps it up.
+    pub register: watch::Receiver<Arc<Register>>,
+    /// What receives newcomers.
+    pub reception: Arc<Reception>,
 }
 
 /// How a control process is to be.
@@ -145,9 +161,13 @@ pub async fn attend(
     config: ControlConfig,
     ready: impl FnOnce() + Send,
 ) -> Result<Ending, Refused> {
-    let Outside { listener, clock, chance, blobs, logs, sabotage } = outside;
+    let Outside { listener, clock, chance, blobs, logs, sabotage, membership } = outside;
     let settings = Settings { incarnation: store.incarnation, ..Settings::default() };
     let since = clock.now();
+    let porter = match &membership {
+        Some(membership) => Porter::new(membership.register.clone(), clock.clone()),
+        None => Porter::alone(clock.clone()),
+    };
     let ports = Ports { clock, journals: store.journals, logs, blobs, chance, sabotage };
     let side = ControlSide::start(settings, ports).await.map_err(|error| no_shard(&error))?;
     let presence = Presence::default();
@@ -160,6 +180,8 @@ pub async fn attend(
         clients: Arc::new(desk),
         agents: Arc::new(side.clone()),
         presence: presence.clone(),
+        porter,
+        admission: membership.as_ref().map(|membership| membership.reception.clone()),
     };
     ready();
     let over = async {
@@ -176,10 +198,19 @@ pub async fn attend(
     let ending = tokio::select! {
         biased;
         ending = over => ending,
-        () = serve(listener, doors) => Ok(Ending::Leave),
+        () = serve(listener, doors.clone()) => Ok(Ending::Leave),
+        () = serve_others(membership, doors) => Ok(Ending::Leave),
     };
     side.stop().await;
     ending
+}
+
+/// Answers other machines, where the node belongs to a cluster.
+async fn serve_others(membership: Option<Membership>, doors: Doors) {
+    match membership {
+        Some(membership) => serve(membership.listener, doors).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Returns when the store cannot be used any more.

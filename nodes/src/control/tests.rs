@@ -53,7 +53,7 @@ impl Listener for Street {
     async fn accept(&self) -> io::Result<(Stream, Principal)> {
         let arrival = self.arrivals.lock().await.recv().await;
         let stream = arrival.ok_or_else(|| io::Error::other("nobody is left"))?;
-        Ok((stream, Principal { name: "ann".to_owned() }))
+        Ok((stream, Principal::owner("ann")))
     }
 }
 
@@ -109,6 +109,7 @@ impl World {
             blobs: Arc::new(ObjectBlobs::in_memory()),
             logs: Arc::new(MemoryLogs::default()),
             sabotage: Arc::new(NoSabotage),
+            membership: None,
         };
         let (control, ready) = start(folder.path(), &outside, idle);
         ready.await.unwrap();

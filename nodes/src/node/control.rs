@@ -45,6 +45,7 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
         blobs,
         logs,
         sabotage: Arc::new(NoSabotage),
+        membership: None,
     };
     let platform = Platform { disk: Box::new(disk), executor: Box::new(Threads), outside };
     let idle = orders.idle_ms.map(Duration::from_millis);

@@ -37,7 +37,7 @@ impl Listener for OwnerListener {
             let (stream, _) = self.listener.accept().await?;
             let peer = stream.peer_cred()?.uid();
             if peer == self.owner {
-                return Ok((Box::pin(stream), Principal { name: self.name.clone() }));
+                return Ok((Box::pin(stream), Principal::owner(&*self.name)));
             }
             tracing::warn!(user = peer, "a connection of another user was closed");
         }

@@ -1,13 +1,16 @@
-//! What may be asked over the wire: one service for clients, one for agents.
+//! What may be asked over the wire: a service for clients, one for agents, one for newcomers.
 //!
-//! [`api`] holds the records that clients send and get, [`service`] the methods of both services.
-//! [`server`] answers them in the control process; [`agent_link`] calls them in an agent. What
-//! clients call them with is [`crate::client`].
+//! [`api`] holds the records that clients send and get, [`join`] those of newcomers, [`service`]
+//! the methods. [`server`] answers them in the control process, after the [`porter`] has said who
+//! may; [`agent_link`] calls them in an agent. What clients call them with is [`crate::client`],
+//! and what newcomers do is [`crate::identity`].
 
 pub mod agent_link;
 pub mod api;
 #[cfg(test)]
 mod golden;
+pub mod join;
 pub mod link;
+pub mod porter;
 pub mod server;
 pub mod service;

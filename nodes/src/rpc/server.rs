@@ -8,9 +8,11 @@ use super::api::{
     AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, Listed, LogPart, NodeStatus,
     ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
-use super::service::{AgentCalls, ClientCalls};
+use super::porter::{Gate, Porter};
+use super::service::{AgentCalls, ClientCalls, JoinCalls};
 use crate::control::Presence;
-use crate::network::{Principal, SharedListener, Stream};
+use crate::identity::door::{JoinDoor, Reception};
+use crate::network::{Principal, SharedListener, Stream, Who};
 use crate::wire;
 use crate::wire::frame::{Frames, MAX_BLOB_PART, MAX_LOG_PART};
 use crate::wire::hello::{Guest, Hello, HelloError, Refused, RefusedKind, Role, receive_guest};
@@ -26,6 +28,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tarpc::context::Context;
+use tarpc::server::request_hook::RequestHook;
 use tarpc::server::{BaseChannel, Channel, Config, Serve};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -81,6 +84,10 @@ pub struct Doors {
     pub agents: SharedControl,
     /// Where it is counted who is there.
     pub presence: Presence,
+    /// What says who may call what.
+    pub porter: Porter,
+    /// What admits newcomers; `None` where this node belongs to no cluster.
+    pub admission: Option<Arc<Reception>>,
 }
 
 /// The most connections at a time. Whoever comes then waits in the listener's queue.
@@ -121,16 +128,28 @@ pub async fn serve(listener: SharedListener, doors: Doors) {
 
 async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<(), HelloError> {
     let guest = receive_guest(stream, &doors.hello).await?;
-    match guest.hello.role {
+    let (role, credentials) = (guest.hello.role, guest.hello.credentials.as_deref());
+    let principal = match doors.porter.welcome(principal, role, credentials) {
+        Ok(principal) => principal,
+        Err(refused) => return guest.refuse(refused).await,
+    };
+    let gate = doors.porter.gate(&principal);
+    match role {
         Role::Client => {
             let _visit = doors.presence.enter();
             let frames = guest.welcome(&doors.hello).await?;
             let side = ClientDoor { principal, side: doors.clients };
-            execute(frames, side.serve()).await;
+            execute(frames, side.serve(), gate).await;
         }
         Role::Agent => {
             let frames = guest.welcome(&doors.hello).await?;
-            execute(frames, AgentDoor(doors.agents).serve()).await;
+            let side = AgentDoor { principal, side: doors.agents };
+            execute(frames, side.serve(), gate).await;
+        }
+        Role::Newcomer => {
+            let Some(reception) = doors.admission else { return turn_away(guest).await };
+            let frames = guest.welcome(&doors.hello).await?;
+            execute(frames, JoinDoor::new(principal, reception).serve(), gate).await;
         }
         Role::Control => turn_away(guest).await?,
     }
@@ -138,19 +157,20 @@ async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<()
 }
 
 async fn turn_away(guest: Guest) -> Result<(), HelloError> {
-    let what = "this node takes no other control process: it is alone".to_owned();
-    let help = "upgrade both nodes to a release that knows clusters".to_owned();
+    let what = "this node takes no other node: it is alone".to_owned();
+    let help = "start the first node of a cluster with `otto-node serve`".to_owned();
     guest.refuse(Refused { kind: RefusedKind::Forbidden, what, help }).await
 }
 
-async fn execute<S>(frames: Frames, serve: S)
+/// Answers the calls of a connection, each only after the gate has let it pass.
+async fn execute<S>(frames: Frames, serve: S, gate: Gate)
 where
     S: Serve + Clone,
     S::Req: tarpc::RequestName + serde::de::DeserializeOwned,
     S::Resp: serde::Serialize,
 {
     let channel = BaseChannel::new(Config::default(), wire::answerer(frames));
-    let calls = channel.max_concurrent_requests(MAX_IN_FLIGHT).execute(serve);
+    let calls = channel.max_concurrent_requests(MAX_IN_FLIGHT).execute(serve.before(gate));
     calls.for_each_concurrent(None, |call| call).await;
 }
 
@@ -215,11 +235,34 @@ impl ClientCalls for ClientDoor {
 
 /// One agent's connection.
 #[derive(Clone, Debug)]
-struct AgentDoor(SharedControl);
+struct AgentDoor {
+    principal: Principal,
+    side: SharedControl,
+}
+
+impl AgentDoor {
+    /// Refuses a call in another agent's name. Who may call as an agent without being one owns the
+    /// machine, and so the agent on it.
+    fn own(&self, agent: AgentRef) -> Result<(), LinkError> {
+        match self.principal.who {
+            Who::Agent(own) if own != agent.agent => {
+                let name = &self.principal.name;
+                Err(LinkError::Refused(format!("act as agent {agent}: this is {name}")))
+            }
+            Who::Agent(_)
+            | Who::Owner
+            | Who::Node(_)
+            | Who::User(..)
+            | Who::Lapsed(_)
+            | Who::Stranger => Ok(()),
+        }
+    }
+}
 
 impl AgentCalls for AgentDoor {
     async fn bid(self, _: Context, bid: Bid) -> Result<Vec<Order>, LinkError> {
-        self.0.bid(bid).await
+        self.own(bid.agent)?;
+        self.side.bid(bid).await
     }
     async fn renew(
         self,
@@ -227,7 +270,8 @@ impl AgentCalls for AgentDoor {
         agent: AgentRef,
         leases: Vec<LeaseId>,
     ) -> Result<Vec<LeaseId>, LinkError> {
-        self.0.renew(agent, leases).await
+        self.own(agent)?;
+        self.side.renew(agent, leases).await
     }
     async fn report(
         self,
@@ -235,7 +279,8 @@ impl AgentCalls for AgentDoor {
         agent: AgentRef,
         reports: Vec<Report>,
     ) -> Result<Vec<ReportAnswer>, LinkError> {
-        self.0.report(agent, reports).await
+        self.own(agent)?;
+        self.side.report(agent, reports).await
     }
     async fn log(
         self,
@@ -245,10 +290,11 @@ impl AgentCalls for AgentDoor {
         offset: u64,
         bytes: ByteBuf,
     ) -> Result<u64, LinkError> {
+        self.own(agent)?;
         if bytes.len() > MAX_LOG_PART {
             return Err(LinkError::Refused(format!("take more than {MAX_LOG_PART} bytes of log")));
         }
-        self.0.log(agent, lease, offset, bytes.into_vec()).await
+        self.side.log(agent, lease, offset, bytes.into_vec()).await
     }
     async fn seal(
         self,
@@ -257,7 +303,8 @@ impl AgentCalls for AgentDoor {
         lease: LeaseId,
         length: u64,
     ) -> Result<bool, LinkError> {
-        self.0.seal(agent, lease, length).await
+        self.own(agent)?;
+        self.side.seal(agent, lease, length).await
     }
     async fn blob(
         self,
@@ -266,7 +313,7 @@ impl AgentCalls for AgentDoor {
         offset: u64,
         limit: u32,
     ) -> Result<ByteBuf, LinkError> {
-        self.0.blob(digest, offset, limit).await.map(ByteBuf::from)
+        self.side.blob(digest, offset, limit).await.map(ByteBuf::from)
     }
     async fn keep(
         self,
@@ -275,8 +322,9 @@ impl AgentCalls for AgentDoor {
         lease: LeaseId,
         part: BlobPart,
     ) -> Result<(), LinkError> {
+        self.own(agent)?;
         check_blob_part(&part).map_err(LinkError::Refused)?;
-        self.0.keep(agent, lease, part).await
+        self.side.keep(agent, lease, part).await
     }
 }
 

@@ -1,9 +1,10 @@
-//! The methods of both services. Every call may be repeated; who calls is told by the connection.
+//! The methods of all services. Every call may be repeated; who calls is told by the connection.
 
 use super::api::{
     AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, Listed, LogPart, NodeStatus,
     ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
+use super::join::{Enrol, Join, JoinError, Joined, Renew};
 use otto_actors::ports::control::{Bid, BlobPart, LinkError, Order, Report, ReportAnswer};
 use otto_core::ids::{AgentRef, Digest, PlanHash, RunId};
 use otto_core::lease::LeaseId;
@@ -68,4 +69,15 @@ pub trait AgentCalls {
     async fn blob(digest: Digest, offset: u64, limit: u32) -> Result<ByteBuf, LinkError>;
     /// Writes a part of a blob under a lease.
     async fn keep(agent: AgentRef, lease: LeaseId, part: BlobPart) -> Result<(), LinkError>;
+}
+
+/// What newcomers call, and whoever needs another certificate.
+#[tarpc::service]
+pub trait JoinCalls {
+    /// Shows a token and asks for a certificate. The same key gets the same identity again.
+    async fn join(join: Join) -> Result<Joined, JoinError>;
+    /// A control node asks for a certificate for its own agent.
+    async fn enrol(enrol: Enrol) -> Result<Joined, JoinError>;
+    /// Asks for another certificate before, or after, the present one runs out.
+    async fn renew(renew: Renew) -> Result<Joined, JoinError>;
 }

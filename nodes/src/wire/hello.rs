@@ -101,8 +101,11 @@ pub enum Role {
     Client,
     /// An agent: calls the agent service.
     Agent,
-    /// A control process: answers both.
+    /// A control process: answers all of them, and calls the services among its like.
     Control,
+    /// Somebody who wants to belong to the cluster, or needs another certificate: calls the service
+    /// for joining.
+    Newcomer,
 }
 
 /// What the connected end answers.

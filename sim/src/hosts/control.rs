@@ -77,6 +77,7 @@ impl ControlHost {
             blobs: Arc::clone(blobs),
             logs: spoil_logs(*bug, Arc::new(self.logs.clone())),
             sabotage: Arc::new(self.saboteur.clone()),
+            membership: None,
         };
         let config = ControlConfig {
             build: build(),

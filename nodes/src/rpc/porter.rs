@@ -1,0 +1,259 @@
+//! Who may call what: one table, asked before every call, and closed for what it does not name.
+//!
+//! A principal comes from the network: a certificate, or the owner of a socket. The porter adds
+//! what the cluster knows of it: whether it was removed since, and whom a token signs in.
+
+use crate::network::{Principal, Who};
+use crate::wire::hello::{Refused, RefusedKind, Role};
+use otto_actors::ports::clock::SharedClock;
+use otto_core::cluster::register::Register;
+use otto_core::cluster::state::UserRole;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use tarpc::server::request_hook::BeforeRequest;
+use tarpc::{RequestName, ServerError, context::Context};
+use tokio::sync::watch;
+
+/// What a principal counts as in the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rank {
+    /// The socket's owner.
+    Owner,
+    /// A control node.
+    Node,
+    /// An agent.
+    Agent,
+    /// A person who administers the cluster.
+    Admin,
+    /// Any other person who signed in.
+    User,
+    /// A node or an agent whose certificate has run out.
+    Lapsed,
+    /// Anybody.
+    Stranger,
+}
+
+impl Rank {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Owner,
+        Self::Node,
+        Self::Agent,
+        Self::Admin,
+        Self::User,
+        Self::Lapsed,
+        Self::Stranger,
+    ];
+
+    /// What a principal counts as.
+    #[must_use]
+    pub fn of(principal: &Principal) -> Self {
+        match principal.who {
+            Who::Owner => Self::Owner,
+            Who::Node(_) => Self::Node,
+            Who::Agent(_) => Self::Agent,
+            Who::User(UserRole::Admin, _) => Self::Admin,
+            Who::User(UserRole::User, _) => Self::User,
+            Who::Lapsed(_) => Self::Lapsed,
+            Who::Stranger => Self::Stranger,
+        }
+    }
+}
+
+const PEOPLE: &[Rank] = &[Rank::Owner, Rank::Admin, Rank::User];
+const ADMINISTRATORS: &[Rank] = &[Rank::Owner, Rank::Admin];
+const AGENTS: &[Rank] = &[Rank::Owner, Rank::Agent];
+
+/// Who may call each method. What is not here, nobody may.
+pub const ALLOWED: &[(&str, &[Rank])] = &[
+    ("ClientCalls.submit", PEOPLE),
+    ("ClientCalls.retry", PEOPLE),
+    ("ClientCalls.run", PEOPLE),
+    ("ClientCalls.runs", PEOPLE),
+    ("ClientCalls.stages", PEOPLE),
+    ("ClientCalls.follow", PEOPLE),
+    ("ClientCalls.plan", PEOPLE),
+    ("ClientCalls.log", PEOPLE),
+    ("ClientCalls.ask", PEOPLE),
+    ("ClientCalls.why", PEOPLE),
+    ("ClientCalls.agents", PEOPLE),
+    ("ClientCalls.has", PEOPLE),
+    ("ClientCalls.put", PEOPLE),
+    ("ClientCalls.get", PEOPLE),
+    ("ClientCalls.status", PEOPLE),
+    ("ClientCalls.stop", ADMINISTRATORS),
+    ("AgentCalls.bid", AGENTS),
+    ("AgentCalls.renew", AGENTS),
+    ("AgentCalls.report", AGENTS),
+    ("AgentCalls.log", AGENTS),
+    ("AgentCalls.seal", AGENTS),
+    ("AgentCalls.blob", AGENTS),
+    ("AgentCalls.keep", AGENTS),
+    ("JoinCalls.join", &[Rank::Stranger]),
+    ("JoinCalls.enrol", &[Rank::Node]),
+    ("JoinCalls.renew", &[Rank::Node, Rank::Agent, Rank::Lapsed]),
+];
+
+/// Who may open a connection for a role at all, before any call: a better answer than to refuse
+/// each call.
+fn may_open(rank: Rank, role: Role) -> bool {
+    match role {
+        Role::Client => matches!(rank, Rank::Owner | Rank::Admin | Rank::User),
+        Role::Agent => matches!(rank, Rank::Owner | Rank::Agent),
+        Role::Control => rank == Rank::Node,
+        Role::Newcomer => {
+            matches!(rank, Rank::Stranger | Rank::Lapsed | Rank::Node | Rank::Agent)
+        }
+    }
+}
+
+/// Whether a rank may call a method, by its name on the wire.
+#[must_use]
+pub fn may_call(rank: Rank, method: &str) -> bool {
+    ALLOWED.iter().any(|(name, ranks)| *name == method && ranks.contains(&rank))
+}
+
+/// Checks callers against what the cluster knows now.
+#[derive(Clone, Debug)]
+pub struct Porter {
+    register: watch::Receiver<Arc<Register>>,
+    clock: SharedClock,
+}
+
+impl Porter {
+    /// A porter that follows the cluster's register.
+    #[must_use]
+    pub fn new(register: watch::Receiver<Arc<Register>>, clock: SharedClock) -> Self {
+        Self { register, clock }
+    }
+
+    /// The porter of a node that belongs to no cluster: nobody is denied, nobody signs in.
+    #[must_use]
+    pub fn alone(clock: SharedClock) -> Self {
+        Self::new(watch::channel(Arc::default()).1, clock)
+    }
+
+    /// Lets a principal in, as whom its credentials make it.
+    ///
+    /// # Errors
+    /// That it was removed, that nobody signs in so, or that it may not call this service.
+    pub fn welcome(
+        &self,
+        principal: Principal,
+        role: Role,
+        credentials: Option<&str>,
+    ) -> Result<Principal, Refused> {
+        let principal = match (principal.who, credentials) {
+            (Who::Stranger, Some(credentials)) => self.sign_in(credentials)?,
+            (_, _) => principal,
+        };
+        self.stands(&principal)?;
+        if may_open(Rank::of(&principal), role) {
+            return Ok(principal);
+        }
+        Err(not_welcome(&principal, role))
+    }
+
+    /// Whether a principal still stands: it may have been removed since it came.
+    ///
+    /// # Errors
+    /// That it does not.
+    pub fn stands(&self, principal: &Principal) -> Result<(), Refused> {
+        let register = self.register.borrow();
+        if let Some(holder) = principal.key.and_then(|key| register.denied(key)) {
+            return Err(forbidden(
+                format!("{holder} was removed from this cluster"),
+                "empty its data folder, and let it join as a new one with a new token",
+            ));
+        }
+        match principal.who {
+            Who::User(_, token) if register.user(token, self.clock.now()).is_none() => {
+                Err(signed_out())
+            }
+            Who::Owner
+            | Who::Node(_)
+            | Who::Agent(_)
+            | Who::User(..)
+            | Who::Lapsed(_)
+            | Who::Stranger => Ok(()),
+        }
+    }
+
+    /// Whom credentials sign in. They travel inside TLS, to a node that proved who it is.
+    fn sign_in(&self, credentials: &str) -> Result<Principal, Refused> {
+        let token = crate::identity::token::user_token(credentials).ok_or_else(signed_out)?;
+        let register = self.register.borrow();
+        let (name, role) = register.user(token, self.clock.now()).ok_or_else(signed_out)?;
+        Ok(Principal { name: name.to_owned(), who: Who::User(role, token), key: None })
+    }
+
+    /// What checks each call of a principal's connection.
+    #[must_use]
+    pub fn gate(&self, principal: &Principal) -> Gate {
+        Gate { porter: self.clone(), principal: principal.clone() }
+    }
+}
+
+/// Checks the calls of one connection.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    porter: Porter,
+    principal: Principal,
+}
+
+impl Gate {
+    fn check(&self, method: &str) -> Result<(), ServerError> {
+        let denied = |text: String| ServerError::new(ErrorKind::PermissionDenied, text);
+        self.porter.stands(&self.principal).map_err(|refused| denied(refused.what))?;
+        if may_call(Rank::of(&self.principal), method) {
+            return Ok(());
+        }
+        let name = &self.principal.name;
+        tracing::warn!(caller = %name, %method, "a call was refused: this caller may not");
+        Err(denied(format!("{name} may not call {method}")))
+    }
+}
+
+impl<Req: RequestName> BeforeRequest<Req> for Gate {
+    async fn before(&mut self, _: &mut Context, request: &Req) -> Result<(), ServerError> {
+        self.check(request.name())
+    }
+}
+
+fn not_welcome(principal: &Principal, role: Role) -> Refused {
+    let name = &principal.name;
+    match (Rank::of(principal), role) {
+        (Rank::Lapsed, Role::Client | Role::Agent | Role::Control) => forbidden(
+            format!("the certificate of {name} has run out"),
+            "look at its clock; it renews its certificate by itself while it can reach a node",
+        ),
+        (Rank::Stranger, Role::Client | Role::Agent | Role::Control) => forbidden(
+            "nobody is signed in on this connection",
+            "sign in with `otto login`; nodes join with `otto-node join`",
+        ),
+        (_, role) => forbidden(
+            format!("{name} may not connect as {}", word(role)),
+            "use the identity that was made for this",
+        ),
+    }
+}
+
+fn word(role: Role) -> &'static str {
+    match role {
+        Role::Client => "a client",
+        Role::Agent => "an agent",
+        Role::Control => "a control node",
+        Role::Newcomer => "a newcomer",
+    }
+}
+
+fn signed_out() -> Refused {
+    forbidden(
+        "this token signs nobody in: it is unknown, revoked or expired",
+        "sign in with a new one: `otto login`",
+    )
+}
+
+fn forbidden(what: impl Into<String>, help: impl Into<String>) -> Refused {
+    Refused { kind: RefusedKind::Forbidden, what: what.into(), help: help.into() }
+}
