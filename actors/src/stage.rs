@@ -4,7 +4,7 @@
 //! what comes of it as a wish to the run.
 
 use crate::control::Outside;
-use crate::matchmaker::{self, market::OfferId};
+use crate::matchmaker::{Entry, Stall, market::OfferId};
 use crate::pipeline;
 use crate::ports::control::Order;
 use otto_core::capability::Need;
@@ -28,6 +28,7 @@ pub(crate) enum Concern {
 pub(crate) struct Arguments {
     pub(crate) concern: Concern,
     pub(crate) pipeline: ActorRef<pipeline::Message>,
+    pub(crate) stall: Stall,
     pub(crate) outside: Outside,
 }
 
@@ -78,12 +79,12 @@ impl Actor for Stage {
     ) -> Result<(), ActorProcessingErr> {
         state.outside.sabotage.strike("stage", message.name());
         match (message, &state.concern) {
-            (Message::Enter, concern) => state.outside.matchmaker.tell(enter(concern, myself)),
+            (Message::Enter, concern) => state.stall.enter(entry(concern, myself)),
             (Message::Awarded(agent), Concern::Offer { offer, .. }) => state.wish(Wish::Award {
                 stage: offer.stage,
                 attempt: offer.attempt,
                 agent,
-                incarnation: state.outside.settings.incarnation,
+                incarnation: state.stall.tenure().incarnation(),
             }),
             (Message::Lost(cause), Concern::Lease { lease, .. }) => state.wish(Wish::Lose {
                 stage: lease.id.stage,
@@ -100,14 +101,12 @@ impl Actor for Stage {
 }
 
 /// What the matchmaker is told of a duty.
-fn enter(concern: &Concern, myself: ActorRef<Message>) -> matchmaker::Message {
+fn entry(concern: &Concern, myself: ActorRef<Message>) -> Entry {
     match concern.clone() {
         Concern::Offer { offer, since, need } => {
-            matchmaker::Message::Offer { offer, since, need, seller: myself }
+            Entry::Offer { offer, since, need, seller: myself }
         }
-        Concern::Lease { lease, order } => {
-            matchmaker::Message::Lease { lease, order, keeper: myself }
-        }
+        Concern::Lease { lease, order } => Entry::Lease { lease, order, keeper: myself },
     }
 }
 

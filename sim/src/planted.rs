@@ -205,6 +205,10 @@ impl Journal for SpoiltJournal {
         self.journal.propose(proposal).await
     }
 
+    async fn confirm(&self) -> Result<(), JournalError> {
+        self.journal.confirm().await
+    }
+
     async fn entries(&self, entity: EntityId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
         self.journal.entries(entity, after).await
     }

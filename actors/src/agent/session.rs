@@ -211,7 +211,7 @@ impl State {
                 let pause = DISMISSED.to_duration();
                 self.bid_timer = Some(errand::after(myself, pause, Message::Bid));
             }
-            Ok(Err(LinkError::Unreachable(_))) | Err(_) => {
+            Ok(Err(LinkError::Unreachable(_) | LinkError::NotHere { .. })) | Err(_) => {
                 if self.bids.is_empty() {
                     let pause = self.pause(self.failed_bids);
                     self.failed_bids = self.failed_bids.saturating_add(1);

@@ -7,6 +7,7 @@
 
 use super::ControlSide;
 use super::answers::Denial;
+use super::homes::Home;
 use crate::address::Unanswered;
 use crate::matchmaker::{self, leases::Standing};
 use crate::ports::blobs::BlobError;
@@ -15,17 +16,19 @@ use crate::ports::logs::{LogError, LogId};
 use crate::shard;
 use async_trait::async_trait;
 use otto_core::ids::{AgentRef, Digest, ShardId};
-use otto_core::journal::EntityId;
 use otto_core::lease::LeaseId;
 use otto_core::run::command::{Command, Wish};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 #[async_trait]
 impl Control for ControlSide {
     async fn bid(&self, bid: Bid) -> Result<Vec<Order>, LinkError> {
         let bid = Box::new(bid);
         let question = |reply| matchmaker::Message::Bid(bid, reply);
-        self.parts.outside.matchmaker.ask(question).await.map_err(unreachable)?
+        let orders = self.parts.matchmaker.ask(question).await.map_err(unreachable)??;
+        self.due(orders).await
     }
 
     async fn renew(
@@ -33,12 +36,18 @@ impl Control for ControlSide {
         agent: AgentRef,
         leases: Vec<LeaseId>,
     ) -> Result<Vec<LeaseId>, LinkError> {
-        self.ready_for(&leases).await?;
+        let homes = self.homes_of(&leases)?;
+        // A deposed leader must not renew: each shard shows that it is led here, and only then, so
+        // that this is shown after the agent asked.
+        for home in homes.values() {
+            home.confirm().await.map_err(denied)?;
+        }
         let question = |reply| matchmaker::Message::Renew(agent, leases.clone(), reply);
-        let standings = self.parts.outside.matchmaker.ask(question).await.map_err(unreachable)?;
+        let standings = self.parts.matchmaker.ask(question).await.map_err(unreachable)?;
         let mut ended = Vec::new();
         for (lease, standing) in leases.into_iter().zip(standings) {
-            if !self.settle(agent, lease, standing).await? {
+            let home = &homes[&self.shard_of(lease.run.project)];
+            if !settle(home, agent, lease, standing).await? {
                 ended.push(lease);
             }
         }
@@ -69,7 +78,7 @@ impl Control for ControlSide {
         for answer in pending {
             answers.push(match answer {
                 None => ReportAnswer::Stale,
-                Some(answer) => answered(answer.await)?,
+                Some((home, answer)) => answered(&home, answer.await).await?,
             });
         }
         Ok(answers)
@@ -109,44 +118,50 @@ impl Control for ControlSide {
 type Handed = tokio::sync::oneshot::Receiver<Result<(), Denial>>;
 
 impl ControlSide {
-    /// Returns when each shard that has one of the leases has shown, after this was called, that it
-    /// still leads: a deposed leader must not renew.
-    async fn ready_for(&self, leases: &[LeaseId]) -> Result<(), LinkError> {
-        let shards = u16::try_from(self.parts.shards.len()).unwrap_or(u16::MAX);
-        let mut one_of_each: BTreeMap<ShardId, LeaseId> = BTreeMap::new();
+    /// The orders that may be given. The agent counts a lease from the bid that is answered with
+    /// it, so what is said of renewals holds for orders to start: they are given by a shard that
+    /// has shown, after the bid came, that it is led here. The others come again.
+    async fn due(&self, orders: Vec<Order>) -> Result<Vec<Order>, LinkError> {
+        let mut led: BTreeMap<ShardId, bool> = BTreeMap::new();
+        let mut due = Vec::new();
+        for order in orders {
+            if let Order::Start(assignment) = &order {
+                let project = assignment.lease.run.project;
+                let shard = self.shard_of(project);
+                if !led.contains_key(&shard) {
+                    let confirmed = match self.home(project) {
+                        Ok(home) => home.confirm().await.is_ok(),
+                        Err(_) => false,
+                    };
+                    led.insert(shard, confirmed);
+                }
+                if !led[&shard] {
+                    continue;
+                }
+            }
+            due.push(order);
+        }
+        Ok(due)
+    }
+
+    /// The shards that have one of the leases.
+    fn homes_of(&self, leases: &[LeaseId]) -> Result<BTreeMap<ShardId, Arc<Home>>, LinkError> {
+        let mut homes = BTreeMap::new();
         for lease in leases {
-            one_of_each.insert(lease.run.project.home(shards), *lease);
+            let shard = self.shard_of(lease.run.project);
+            if let Entry::Vacant(vacant) = homes.entry(shard) {
+                vacant.insert(self.home(lease.run.project).map_err(denied)?);
+            }
         }
-        for lease in one_of_each.into_values() {
-            let home = self.home(lease.run.project).map_err(|denial| denied(&denial))?;
-            let head = home.journal.head(EntityId::run(lease.run)).await;
-            head.map_err(|error| LinkError::Unreachable(error.to_string()))?;
-        }
-        Ok(())
+        Ok(homes)
     }
 
     /// Whether an agent holds a lease. What the matchmaker does not know, the run does.
     async fn held(&self, agent: AgentRef, lease: LeaseId) -> Result<bool, LinkError> {
+        let home = self.home(lease.run.project).map_err(denied)?;
         let question = |reply| matchmaker::Message::Standing(agent, lease, reply);
-        let standing = self.parts.outside.matchmaker.ask(question).await.map_err(unreachable)?;
-        self.settle(agent, lease, standing).await
-    }
-
-    async fn settle(
-        &self,
-        agent: AgentRef,
-        lease: LeaseId,
-        standing: Standing,
-    ) -> Result<bool, LinkError> {
-        match standing {
-            Standing::Held => Ok(true),
-            Standing::Over => Ok(false),
-            Standing::Unknown => {
-                let home = self.home(lease.run.project).map_err(|denial| denied(&denial))?;
-                let question = |reply| shard::Message::Stands(agent, lease, reply);
-                home.address.ask(question).await.map_err(unreachable)
-            }
-        }
+        let standing = self.parts.matchmaker.ask(question).await.map_err(unreachable)?;
+        settle(&home, agent, lease, standing).await
     }
 
     async fn must_hold(&self, agent: AgentRef, lease: LeaseId) -> Result<(), LinkError> {
@@ -156,14 +171,36 @@ impl ControlSide {
         Err(LinkError::Refused(format!("act under lease {lease}: it is over")))
     }
 
-    fn hand_over(&self, report: Report) -> Result<Handed, LinkError> {
+    fn hand_over(&self, report: Report) -> Result<(Arc<Home>, Handed), LinkError> {
         let run = report.lease().run;
-        let home = self.home(run.project).map_err(|denial| denied(&denial))?;
+        let home = self.home(run.project).map_err(denied)?;
         let (reply, answer) = tokio::sync::oneshot::channel();
         let command = Box::new(Command::from(wish(report)));
         home.address.tell(shard::Message::Command(run, command, reply.into()));
-        Ok(answer)
+        Ok((home, answer))
     }
+}
+
+/// Whether a lease is held, by what the matchmaker knows of it or else the run. Only a leader may
+/// say that it is not: another one may have given it.
+async fn settle(
+    home: &Home,
+    agent: AgentRef,
+    lease: LeaseId,
+    standing: Standing,
+) -> Result<bool, LinkError> {
+    let held = match standing {
+        Standing::Held => return Ok(true),
+        Standing::Over => false,
+        Standing::Unknown => {
+            let question = |reply| shard::Message::Stands(agent, lease, reply);
+            home.address.ask(question).await.map_err(unreachable)?
+        }
+    };
+    if !held {
+        home.confirm().await.map_err(denied)?;
+    }
+    Ok(held)
 }
 
 fn wish(report: Report) -> Wish {
@@ -175,19 +212,23 @@ fn wish(report: Report) -> Wish {
     }
 }
 
-/// What a run's answer says to the agent. A refusal will not change: the lease is over.
-fn answered(
+/// What a run's answer says to the agent. A leader's refusal will not change: the lease is over.
+async fn answered(
+    home: &Home,
     answer: Result<Result<(), Denial>, tokio::sync::oneshot::error::RecvError>,
 ) -> Result<ReportAnswer, LinkError> {
     match answer {
         Ok(Ok(())) => Ok(ReportAnswer::Taken),
-        Ok(Err(Denial::Unanswered(cause))) => Err(LinkError::Unreachable(cause)),
+        Ok(Err(denial @ (Denial::Unanswered(_) | Denial::NotHere { .. }))) => Err(denied(denial)),
         Ok(Err(
             Denial::Refused(_)
             | Denial::NoSuchRun(_)
             | Denial::Unfit(_)
             | Denial::Quarantined { .. },
-        )) => Ok(ReportAnswer::Stale),
+        )) => {
+            home.confirm().await.map_err(denied)?;
+            Ok(ReportAnswer::Stale)
+        }
         Err(_) => Err(unreachable(Unanswered)),
     }
 }
@@ -196,8 +237,15 @@ fn unreachable(unanswered: Unanswered) -> LinkError {
     LinkError::Unreachable(unanswered.to_string())
 }
 
-fn denied(denial: &Denial) -> LinkError {
-    LinkError::Unreachable(denial.to_string())
+fn denied(denial: Denial) -> LinkError {
+    match denial {
+        Denial::NotHere { shard } => LinkError::NotHere { shard },
+        Denial::Refused(_)
+        | Denial::NoSuchRun(_)
+        | Denial::Unfit(_)
+        | Denial::Quarantined { .. }
+        | Denial::Unanswered(_) => LinkError::Unreachable(denial.to_string()),
+    }
 }
 
 fn unkept(error: &LogError) -> LinkError {

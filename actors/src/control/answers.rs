@@ -1,7 +1,7 @@
 //! What people ask of the control side and what it answers, as data.
 
 use otto_core::capability::Capabilities;
-use otto_core::ids::{AgentRef, Digest, PlanHash, RunId};
+use otto_core::ids::{AgentRef, Digest, PlanHash, RunId, ShardId};
 use otto_core::lease::LeaseId;
 use otto_core::run::command::{Continuation, Refusal};
 use otto_core::run::duty::Duty;
@@ -66,6 +66,12 @@ pub enum Denial {
         run: RunId,
         /// What the replay ran into.
         cause: String,
+    },
+    /// The shard of what was asked for is not led here. Nothing was done.
+    #[error("lead shard {shard} here")]
+    NotHere {
+        /// Which shard.
+        shard: ShardId,
     },
     /// Whether it was done is not known: ask again, under the same key or command identity.
     #[error("get an answer in time: {0}; ask again")]

@@ -6,27 +6,32 @@
 //!                                              └─ alarm
 //! ```
 //!
+//! A control side starts with no shard. It begins to lead one when it is told to, and stops when it
+//! is told to; a question about a project whose shard is led elsewhere is answered with its shard.
+//!
 //! A question is handed to an actor as one message, so a caller that leaves loses the answer, and
 //! never half a decision.
 
 mod agents;
 pub mod answers;
+mod homes;
 mod reading;
 mod root;
+pub(crate) mod tenure;
 
 use crate::address::{Address, Unanswered};
 use crate::bell::Bells;
-use crate::matchmaker;
-use crate::plans::Plans;
+use crate::matchmaker::{self, Stall};
 use crate::ports::blobs::SharedBlobs;
 use crate::ports::chance::SharedChance;
 use crate::ports::clock::SharedClock;
-use crate::ports::journal::{JournalError, SharedJournal};
+use crate::ports::journal::SharedJournal;
 use crate::ports::logs::{LogId, SharedLogs};
 use crate::ports::sabotage::SharedSabotage;
 use crate::shard::{self, SubmitAnswer, Wanted};
 use answers::{Denial, Source, SubmitRequest};
-use otto_core::ids::{PlanHash, ProjectId, RunId};
+use homes::{Home, Homes};
+use otto_core::ids::{PlanHash, ProjectId, RunId, ShardId};
 use otto_core::lease;
 use otto_core::plan::Plan;
 use otto_core::run::command::{Command, Submission};
@@ -43,8 +48,8 @@ const PAUSE: Span = Span(50);
 /// What a control side does, as far as it can be chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// The cluster's incarnation, raised when a backup is restored.
-    pub incarnation: u32,
+    /// How many shards the cluster has.
+    pub shards: u16,
     /// How long a lease holds without renewal.
     pub lease: Span,
     /// What is waited beyond that before a lease counts as lost.
@@ -53,7 +58,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { incarnation: 0, lease: lease::LEASE, margin: lease::MARGIN }
+        Self { shards: 8, lease: lease::LEASE, margin: lease::MARGIN }
     }
 }
 
@@ -62,8 +67,6 @@ impl Default for Settings {
 pub struct Ports {
     /// The time of day.
     pub clock: SharedClock,
-    /// The journal of each shard, in the order of their numbers.
-    pub journals: Vec<SharedJournal>,
     /// The logs.
     pub logs: SharedLogs,
     /// The blobs.
@@ -81,7 +84,6 @@ pub(crate) struct Outside {
     pub(crate) clock: SharedClock,
     pub(crate) chance: SharedChance,
     pub(crate) sabotage: SharedSabotage,
-    pub(crate) matchmaker: Address<matchmaker::Message>,
     /// Rung when a run's journal has grown.
     pub(crate) grown: Bells<RunId>,
     /// Rung when an attempt's log has grown or ended.
@@ -102,21 +104,15 @@ impl fmt::Debug for ControlSide {
 
 struct Parts {
     outside: Outside,
-    shards: Vec<Home>,
+    matchmaker: Address<matchmaker::Message>,
+    homes: Homes,
     logs: SharedLogs,
     blobs: SharedBlobs,
     root: ActorRef<root::Message>,
 }
 
-/// A shard, as the facade reaches it.
-struct Home {
-    address: Address<shard::Message>,
-    journal: SharedJournal,
-    plans: Plans,
-}
-
 impl ControlSide {
-    /// Starts the actors of all shards in `ports.journals`; each goes on with its live runs.
+    /// Starts the actors that serve all shards; none is led yet.
     ///
     /// # Errors
     /// When the runtime is shutting down.
@@ -126,28 +122,60 @@ impl ControlSide {
             clock: ports.clock,
             chance: ports.chance,
             sabotage: ports.sabotage,
-            matchmaker: Address::vacant(),
             grown: Bells::default(),
             printed: Bells::default(),
         };
-        let home = |journal: SharedJournal| Home {
-            address: Address::vacant(),
-            plans: Plans::of(journal.clone()),
-            journal,
-        };
-        let shards: Vec<Home> = ports.journals.into_iter().map(home).collect();
-        let arguments = |home: &Home| {
-            let (journal, plans) = (home.journal.clone(), home.plans.clone());
-            let outside = outside.clone();
-            (shard::Arguments { journal, plans, outside }, home.address.clone())
-        };
-        let arguments = root::Arguments {
-            outside: outside.clone(),
-            shards: shards.iter().map(arguments).collect(),
-        };
+        let matchmaker = Address::vacant();
+        let arguments =
+            root::Arguments { outside: outside.clone(), matchmaker: matchmaker.clone() };
         let (root, _) = root::Root::spawn(None, root::Root, arguments).await?;
-        let parts = Parts { outside, shards, logs: ports.logs, blobs: ports.blobs, root };
+        let homes = Homes::of(settings.shards);
+        let (logs, blobs) = (ports.logs, ports.blobs);
+        let parts = Parts { outside, matchmaker, homes, logs, blobs, root };
         Ok(Self { parts: Arc::new(parts) })
+    }
+
+    /// Leads a shard from now on: its live runs go on here. The journal must hold, and go on to
+    /// hold, that nobody else leads the shard. Where it is led here already it is taken over anew.
+    ///
+    /// The incarnation is the cluster's, which is raised when a backup is restored.
+    ///
+    /// Returns when the shard's actor is there; its runs get theirs one after another.
+    pub async fn lead(&self, shard: ShardId, journal: SharedJournal, incarnation: u32) {
+        let (reply, begun) = tokio::sync::oneshot::channel();
+        self.parts.homes.begin(shard, journal, incarnation, |home| {
+            let arguments = shard::Arguments {
+                journal: home.journal.clone(),
+                plans: home.plans.clone(),
+                stall: Stall::new(home.tenure.clone(), self.parts.matchmaker.clone()),
+                outside: self.parts.outside.clone(),
+            };
+            let begin =
+                root::Message::Lead(Box::new(arguments), home.address.clone(), reply.into());
+            // Where the root is gone this process is about to end.
+            self.parts.root.cast(begin).ok();
+        });
+        begun.await.ok();
+    }
+
+    /// Leads a shard no longer: when this returns nothing of it acts any more here. What was asked
+    /// of it and is not answered yet is not answered, or with where it is not.
+    pub fn resign(&self, shard: ShardId) {
+        self.parts.homes.end(shard, || {
+            self.parts.root.cast(root::Message::Resign(shard)).ok();
+        });
+    }
+
+    /// The shards that are led here.
+    #[must_use]
+    pub fn leads(&self) -> Vec<ShardId> {
+        self.parts.homes.all().iter().map(|home| home.tenure.shard()).collect()
+    }
+
+    /// The shard that a project belongs to.
+    #[must_use]
+    pub fn shard_of(&self, project: ProjectId) -> ShardId {
+        self.parts.homes.shard_of(project)
     }
 
     /// Returns when the root of the actors has ended. Unless [`ControlSide::stop`] was called that
@@ -166,10 +194,10 @@ impl ControlSide {
     /// # Errors
     /// When the plan does not hold together, the run cannot be begun, or no answer came in time.
     pub async fn submit(&self, request: SubmitRequest) -> SubmitAnswer {
-        let home = self.home(ProjectId::of(&request.project))?;
         let SubmitRequest { key, project, by, source } = request;
         let Source { plan: hash, bytes, snapshot, continues } = source;
-        let (plan, bytes) = self.plan_of(home, hash, bytes).await?;
+        let id = ProjectId::of(&project);
+        let (plan, bytes) = self.plan_of(id, hash, bytes).await?;
         let submission = Submission { plan: hash, project, by, snapshot, continues };
         self.patiently(|| async {
             let wanted = |reply: RpcReplyPort<SubmitAnswer>| Wanted {
@@ -180,7 +208,7 @@ impl ControlSide {
                 reply,
             };
             let question = |reply| shard::Message::Submit(Box::new(wanted(reply)));
-            flat(home.address.ask(question).await)
+            flat(self.home(id)?.address.ask(question).await)
         })
         .await
     }
@@ -188,16 +216,19 @@ impl ControlSide {
     /// The plan of a submission, with its bytes where it is not known to be stored in the shard.
     async fn plan_of(
         &self,
-        home: &Home,
+        project: ProjectId,
         hash: PlanHash,
         bytes: Option<Vec<u8>>,
     ) -> Result<(Arc<Plan>, Option<Vec<u8>>), Denial> {
-        if let Some(plan) = home.plans.known(hash) {
+        if let Some(plan) = self.home(project)?.plans.known(hash) {
             return Ok((plan, None));
         }
         let Some(bytes) = bytes else {
-            let stored = self.patiently(|| async { read(home.plans.get(hash).await) }).await?;
-            return stored.map(|plan| (plan, None)).map_err(Denial::Unfit);
+            let stored = self.patiently(|| async {
+                let home = self.home(project)?;
+                home.read(home.plans.get(hash).await)
+            });
+            return stored.await?.map(|plan| (plan, None)).map_err(Denial::Unfit);
         };
         if PlanHash::of(&bytes) != hash {
             return Err(Denial::Unfit("use this plan: its bytes have another hash".to_owned()));
@@ -209,12 +240,19 @@ impl ControlSide {
     /// Asks something of a run. With an identity, a repeat gets the first answer.
     ///
     /// # Errors
-    /// The run's refusal; that there is no such run; or that no answer came in time.
+    /// The run's refusal; that there is no such run; that its shard is led elsewhere; or that no
+    /// answer came in time.
     pub async fn command(&self, run: RunId, command: Command) -> Result<(), Denial> {
-        let home = self.home(run.project)?;
         let ask = || async {
+            let home = self.home(run.project)?;
             let command = Box::new(command.clone());
-            flat(home.address.ask(|reply| shard::Message::Command(run, command, reply)).await)
+            let question = |reply| shard::Message::Command(run, command, reply);
+            let answer = flat(home.address.ask(question).await);
+            if let Err(Denial::Refused(_) | Denial::NoSuchRun(_)) = answer {
+                // Only a leader may say no: another one may know better.
+                home.confirm().await?;
+            }
+            answer
         };
         match command.id {
             Some(_) => self.patiently(ask).await,
@@ -223,10 +261,8 @@ impl ControlSide {
         }
     }
 
-    fn home(&self, project: ProjectId) -> Result<&Home, Denial> {
-        let shards = u16::try_from(self.parts.shards.len()).unwrap_or(u16::MAX);
-        let home = self.parts.shards.get(usize::from(project.home(shards).0));
-        home.ok_or_else(|| Denial::Unanswered("no shard is served here".to_owned()))
+    fn home(&self, project: ProjectId) -> Result<Arc<Home>, Denial> {
+        self.parts.homes.of_project(project)
     }
 
     /// Asks again while what is asked is being started again.
@@ -250,9 +286,4 @@ impl ControlSide {
 /// An answer in which no answer is a denial too.
 fn flat<T>(answer: Result<Result<T, Denial>, Unanswered>) -> Result<T, Denial> {
     answer.unwrap_or_else(|unanswered| Err(Denial::Unanswered(unanswered.to_string())))
-}
-
-/// What was read from a journal; what could not be may be asked for again.
-fn read<T>(read: Result<T, JournalError>) -> Result<T, Denial> {
-    read.map_err(|error| Denial::Unanswered(error.to_string()))
 }

@@ -1,7 +1,8 @@
 //! What people read: runs, their journals and logs, agents, and reasons.
 
 use super::answers::{AgentView, Denial, Followed, Listed, LogEnd, LogPiece, Why};
-use super::{ControlSide, flat, read};
+use super::homes::Home;
+use super::{ControlSide, flat};
 use crate::matchmaker::{self, market::OfferId};
 use crate::ports::blobs::SharedBlobs;
 use crate::ports::logs::{LogError, LogId};
@@ -27,10 +28,12 @@ impl ControlSide {
     /// A run as it is in the journal now.
     ///
     /// # Errors
-    /// There is no such run, it cannot be replayed, or no answer came in time.
+    /// There is no such run, it cannot be replayed, its shard is led elsewhere, or no answer came
+    /// in time.
     pub async fn view(&self, run: RunId) -> Result<Run, Denial> {
-        let home = self.home(run.project)?;
         self.patiently(|| async {
+            let home = self.home(run.project)?;
+            home.confirm().await?;
             flat(home.address.ask(|reply| shard::Message::View(run, reply)).await)
         })
         .await
@@ -45,20 +48,21 @@ impl ControlSide {
         let home = self.home(run.project)?;
         let entity = EntityId::run(run);
         let look = || async {
-            let stored = read(home.journal.head(entity).await)?.ok_or(Denial::NoSuchRun(run))?;
-            let entries = read(home.journal.entries(entity, after).await)?;
+            let stored = home.read(home.journal.head(entity).await)?;
+            let stored = stored.ok_or(Denial::NoSuchRun(run))?;
+            let entries = home.read(home.journal.entries(entity, after).await)?;
             let known = after.saturating_add(entries.len() as u64);
             // A retired run's journal does not grow: the head says whether these are the last.
             let retired = stored.head.wake.is_none() && known >= stored.version;
             Ok(Followed { entries, retired })
         };
         let bell = self.parts.outside.grown.of(run);
-        self.grown(&bell, wait, look, |followed| !followed.entries.is_empty() || followed.retired)
-            .await
+        let enough = |followed: &Followed| !followed.entries.is_empty() || followed.retired;
+        self.grown(&home, &bell, wait, look, enough).await
     }
 
-    /// Runs, newest first within their project: those of one project, or of all; behind `before`
-    /// in that order.
+    /// Runs, newest first within their project: those of one project, or of all whose shards are
+    /// led here; behind `before` in that order.
     ///
     /// # Errors
     /// A stored head cannot be read, or no answer came in time.
@@ -71,14 +75,14 @@ impl ControlSide {
         let project = project.map(ProjectId::of);
         let homes = match project {
             Some(project) => vec![self.home(project)?],
-            None => self.parts.shards.iter().collect(),
+            None => self.parts.homes.all(),
         };
         let last = project.map(|project| RunId { project, number: u64::MAX });
         let before = [before, last].into_iter().flatten().min().map(EntityId::run);
         let mut found = Vec::new();
         for home in homes {
-            let heads = read(home.journal.heads(EntityKind::Run, before, limit).await)?;
-            found.extend(heads);
+            let heads = home.journal.heads(EntityKind::Run, before, limit).await;
+            found.extend(home.read(heads)?);
         }
         found.sort_by(|(a, _), (b, _)| b.cmp(a));
         let runs = found.iter().filter_map(|(entity, stored)| Some((entity.as_run()?, stored)));
@@ -92,17 +96,17 @@ impl ControlSide {
             .collect()
     }
 
-    /// How many runs still owe something.
+    /// How many runs still owe something, of those whose shards are led here.
     ///
     /// # Errors
     /// No answer came in time.
     pub async fn unfinished(&self) -> Result<u64, Denial> {
         let mut count = 0;
-        for home in &self.parts.shards {
+        for home in self.parts.homes.all() {
             let mut after = None;
             loop {
                 let latest = Timestamp(u64::MAX);
-                let page = read(home.journal.due(latest, after, PAGE).await)?;
+                let page = home.read(home.journal.due(latest, after, PAGE).await)?;
                 count += page.len() as u64;
                 after = page.last().copied();
                 if page.len() < PAGE {
@@ -113,13 +117,13 @@ impl ControlSide {
         Ok(count)
     }
 
-    /// The bytes of a plan that a run of this project was submitted with.
+    /// The bytes of a plan that a run was submitted with whose shard is led here.
     ///
     /// # Errors
-    /// It is not stored, or no answer came in time.
+    /// It is not stored here, or no answer came in time.
     pub async fn plan(&self, plan: PlanHash) -> Result<Vec<u8>, Denial> {
-        for home in &self.parts.shards {
-            if let Some(bytes) = read(home.plans.bytes(plan).await)? {
+        for home in self.parts.homes.all() {
+            if let Some(bytes) = home.read(home.plans.bytes(plan).await)? {
                 return Ok(bytes);
             }
         }
@@ -132,13 +136,13 @@ impl ControlSide {
     /// # Errors
     /// There is no such run, it cannot be replayed, or no answer came in time.
     pub async fn why(&self, run: RunId, stage: StageId) -> Result<Why, Denial> {
-        let home = self.home(run.project)?;
         let mut why = self
             .patiently(|| async {
+                let home = self.home(run.project)?;
                 flat(home.address.ask(|reply| shard::Message::Why(run, stage, reply)).await)
             })
             .await?;
-        let matchmaker = &self.parts.outside.matchmaker;
+        let matchmaker = &self.parts.matchmaker;
         for duty in why.chores.iter().map(|chore| chore.duty.clone()).collect::<BTreeSet<_>>() {
             match duty {
                 Duty::Offer { stage, attempt, .. } => {
@@ -158,13 +162,13 @@ impl ControlSide {
         Ok(why)
     }
 
-    /// The agents that were here lately.
+    /// The agents that bid here lately.
     ///
     /// # Errors
     /// No answer came in time.
     pub async fn agents(&self) -> Result<Vec<AgentView>, Denial> {
         self.patiently(|| async {
-            let agents = self.parts.outside.matchmaker.ask(matchmaker::Message::Agents).await;
+            let agents = self.parts.matchmaker.ask(matchmaker::Message::Agents).await;
             flat(agents.map(Ok))
         })
         .await
@@ -182,6 +186,7 @@ impl ControlSide {
         limit: usize,
         wait: Span,
     ) -> Result<LogPiece, Denial> {
+        let home = self.home(log.run.project)?;
         let bell = self.parts.outside.printed.of(log);
         let look = || async {
             let bytes = self
@@ -193,7 +198,8 @@ impl ControlSide {
             let end = if bytes.is_empty() { self.log_end(log, offset).await? } else { None };
             Ok(LogPiece { offset, bytes, end })
         };
-        self.grown(&bell, wait, look, |piece| !piece.bytes.is_empty() || piece.end.is_some()).await
+        let enough = |piece: &LogPiece| !piece.bytes.is_empty() || piece.end.is_some();
+        self.grown(&home, &bell, wait, look, enough).await
     }
 
     /// How a log ends that has `shown` bytes; `None` while its attempt goes on.
@@ -216,9 +222,11 @@ impl ControlSide {
         }))
     }
 
-    /// Looks at something that grows until it is `enough`, whenever its bell rings.
+    /// Looks at something that grows until it is `enough`, whenever its bell rings. Where its shard
+    /// is led elsewhere meanwhile, whoever waits is told at once, and goes on there.
     async fn grown<T, F>(
         &self,
+        home: &Home,
         bell: &tokio::sync::Notify,
         wait: Span,
         look: impl Fn() -> F,
@@ -235,8 +243,13 @@ impl ControlSide {
             if enough(&found) {
                 return Ok(found);
             }
-            if tokio::time::timeout_at(deadline, rung).await.is_err() {
-                return look().await;
+            tokio::select! {
+                biased;
+                () = home.tenure.over() => {
+                    return Err(Denial::NotHere { shard: home.tenure.shard() });
+                }
+                () = rung => {}
+                () = tokio::time::sleep_until(deadline) => return look().await,
             }
         }
     }

@@ -78,7 +78,7 @@ impl Shipping {
                 self.sent = length;
                 self.failures = 0;
             }
-            Err(LinkError::Unreachable(_)) => self.again().await,
+            Err(LinkError::Unreachable(_) | LinkError::NotHere { .. }) => self.again().await,
             Err(LinkError::Refused(cause)) => return Err(Stale(cause)),
         }
         Ok(())
@@ -100,7 +100,7 @@ impl Shipping {
                 }
                 Ok(false)
             }
-            Err(LinkError::Unreachable(_)) => {
+            Err(LinkError::Unreachable(_) | LinkError::NotHere { .. }) => {
                 self.again().await;
                 Ok(false)
             }

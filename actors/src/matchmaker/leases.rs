@@ -69,6 +69,11 @@ impl Leases {
         self.open.remove(&lease);
     }
 
+    /// All leases.
+    pub(crate) fn all(&self) -> impl Iterator<Item = LeaseId> {
+        self.open.keys().copied()
+    }
+
     /// The leases of a run.
     pub(crate) fn of_run(&self, run: RunId) -> Vec<LeaseId> {
         let first =

@@ -140,6 +140,11 @@ impl Market {
         }
     }
 
+    /// All offers.
+    pub(crate) fn offers(&self) -> impl Iterator<Item = OfferId> {
+        self.offers.keys().copied()
+    }
+
     /// The offers of a run.
     pub(crate) fn offers_of(&self, run: RunId) -> Vec<OfferId> {
         let first = OfferId { run, stage: StageId::ROOT, attempt: Attempt(0) };

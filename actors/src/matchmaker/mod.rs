@@ -1,22 +1,25 @@
 //! The matchmaker: brings offers and bids together, and keeps the table of open leases.
 //!
-//! There is one in a control process, for all its shards. What it knows is a view: offers and
+//! There is one in a control process, for all shards that it leads. What it knows is a view: offers and
 //! leases are entered by the actors of the stages, which enter them again when it is started anew,
 //! and bids come again with every poll. It decides nothing for good: an award counts when the run
 //! has journaled it.
 
 pub(crate) mod leases;
 pub(crate) mod market;
+mod stall;
+
+pub(crate) use stall::{Entry, Stall};
 
 use crate::control::Outside;
 use crate::control::answers::{AgentView, Holder, Search};
+use crate::control::tenure::Tenure;
 use crate::errand::{self, Errand};
 use crate::ports::control::{Bid, LinkError, Order};
 use crate::stage;
 use leases::{Leases, Standing};
 use market::{Market, OfferId};
-use otto_core::capability::Need;
-use otto_core::ids::{AgentId, AgentRef, RunId};
+use otto_core::ids::{AgentId, AgentRef, RunId, ShardId};
 use otto_core::lease::{Lease, LeaseId};
 use otto_core::time::{Span, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -37,16 +40,10 @@ pub(crate) type BidAnswer = Result<Vec<Order>, LinkError>;
 pub(crate) enum Message {
     /// An agent stands by.
     Bid(Box<Bid>, RpcReplyPort<BidAnswer>),
-    /// A stage looks for an agent.
-    Offer { offer: OfferId, since: Timestamp, need: Need, seller: ActorRef<stage::Message> },
-    /// It does not any more.
-    Withdraw(OfferId),
-    /// A stage is leased: its agent is to have this order, and `keeper` is told when it is lost.
-    Lease { lease: Lease, order: Order, keeper: ActorRef<stage::Message> },
-    /// A lease is over.
-    Close(LeaseId),
-    /// A run's actor was started anew: only these of its offers and leases still stand.
-    Only { run: RunId, offers: BTreeSet<OfferId>, leases: BTreeSet<LeaseId> },
+    /// An actor of a shard enters something.
+    Enter(Tenure, Entry),
+    /// A shard is not led here any more: nothing of it stands.
+    Resigned(ShardId),
     /// An agent renews leases; one answer for each.
     Renew(AgentRef, Vec<LeaseId>, RpcReplyPort<Vec<Standing>>),
     /// Somebody wants to act under a lease.
@@ -65,11 +62,8 @@ impl Message {
     fn name(&self) -> &'static str {
         match self {
             Self::Bid(..) => "bid",
-            Self::Offer { .. } => "offer",
-            Self::Withdraw(_) => "withdraw",
-            Self::Lease { .. } => "lease",
-            Self::Close(_) => "close",
-            Self::Only { .. } => "only",
+            Self::Enter(_, entry) => entry.name(),
+            Self::Resigned(_) => "resigned",
             Self::Renew(..) => "renew",
             Self::Standing(..) => "standing",
             Self::Search(..) => "search",
@@ -143,14 +137,10 @@ impl State {
         let now = self.outside.clock.now();
         match message {
             Message::Bid(bid, reply) => self.bid(*bid, reply, now),
-            Message::Offer { offer, since, need, seller } => {
-                self.market.place(offer, since, need);
-                self.sellers.insert(offer, seller);
-            }
-            Message::Withdraw(offer) => self.withdraw(offer),
-            Message::Lease { lease, order, keeper } => self.lease(lease, order, keeper, now),
-            Message::Close(lease) => self.close(lease),
-            Message::Only { run, offers, leases } => self.only(run, &offers, &leases),
+            // What is left of an earlier tenure says nothing about this one.
+            Message::Enter(tenure, _) if tenure.is_over() => {}
+            Message::Enter(_, entry) => self.enter(entry, now),
+            Message::Resigned(shard) => self.resigned(shard),
             Message::Renew(agent, leases, reply) => {
                 self.seen.insert(agent.agent, now);
                 let renewed = leases.iter().map(|lease| self.leases.renew(agent, *lease, now));
@@ -169,6 +159,31 @@ impl State {
                 reply.send(self.agents()).ok();
             }
             Message::Tick => self.tick(now),
+        }
+    }
+
+    fn enter(&mut self, entry: Entry, now: Timestamp) {
+        match entry {
+            Entry::Offer { offer, since, need, seller } => {
+                self.market.place(offer, since, need);
+                self.sellers.insert(offer, seller);
+            }
+            Entry::Withdraw(offer) => self.withdraw(offer),
+            Entry::Lease { lease, order, keeper } => self.lease(lease, order, keeper, now),
+            Entry::Close(lease) => self.close(lease),
+            Entry::Only { run, offers, leases } => self.only(run, &offers, &leases),
+        }
+    }
+
+    fn resigned(&mut self, shard: ShardId) {
+        let shards = self.outside.settings.shards;
+        let of_shard = |run: RunId| run.project.home(shards) == shard;
+        for gone in self.market.offers().filter(|offer| of_shard(offer.run)).collect::<Vec<_>>() {
+            self.withdraw(gone);
+            self.market.release(gone);
+        }
+        for gone in self.leases.all().filter(|lease| of_shard(lease.run)).collect::<Vec<_>>() {
+            self.close(gone);
         }
     }
 

@@ -5,7 +5,7 @@ use crate::alarm::{self, Alarm};
 use crate::backoff::Deaths;
 use crate::control::answers::{Chore, Why};
 use crate::errand::{self, Errand};
-use crate::matchmaker::{self, market::OfferId};
+use crate::matchmaker::{Entry, market::OfferId};
 use crate::ports::chance::Chance;
 use crate::ports::control::Order;
 use crate::ports::logs::LogId;
@@ -61,7 +61,7 @@ impl Duties {
     ) -> Result<(), SpawnErr> {
         let offers = run.owed().iter().filter_map(|duty| offer_of(run.id(), duty));
         let leases = run.owed().iter().filter_map(|duty| lease_of(run.id(), duty));
-        arguments.outside.matchmaker.tell(matchmaker::Message::Only {
+        arguments.stall.enter(Entry::Only {
             run: run.id(),
             offers: offers.collect(),
             leases: leases.map(|lease| lease.id).collect(),
@@ -170,11 +170,11 @@ impl Duties {
         myself: &ActorRef<Message>,
         arguments: &Arguments,
     ) -> Result<(), SpawnErr> {
-        let outside = arguments.outside.clone();
+        let (stall, outside) = (arguments.stall.clone(), arguments.outside.clone());
         let pipeline = myself.clone();
         let kind = match concern_of(run, &duty, arguments) {
             Concern::Stage(concern) => {
-                let arguments = stage::Arguments { concern, pipeline, outside };
+                let arguments = stage::Arguments { concern, pipeline, stall, outside };
                 let spawned = Stage::spawn_linked(None, Stage, arguments, myself.get_cell());
                 Kind::Stage(spawned.await?.0)
             }
@@ -195,10 +195,10 @@ impl Duties {
             actor.cell().stop(None);
         }
         if let Some(offer) = offer_of(run.id(), duty) {
-            arguments.outside.matchmaker.tell(matchmaker::Message::Withdraw(offer));
+            arguments.stall.enter(Entry::Withdraw(offer));
         }
         if let Some(lease) = lease_of(run.id(), duty).filter(|lease| !is_open(run, *lease)) {
-            arguments.outside.matchmaker.tell(matchmaker::Message::Close(lease.id));
+            arguments.stall.enter(Entry::Close(lease.id));
             arguments.outside.printed.ring(LogId::from(lease.id));
         }
     }

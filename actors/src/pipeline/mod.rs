@@ -10,6 +10,7 @@ mod duties;
 use crate::control::Outside;
 use crate::control::answers::{Denial, Why};
 use crate::errand::{self, Errand, Panicked};
+use crate::matchmaker::Stall;
 use crate::plans::Plans;
 use crate::ports::journal::{JournalError, SharedJournal};
 use crate::shard;
@@ -46,6 +47,8 @@ pub(crate) struct Arguments {
     pub(crate) journal: SharedJournal,
     /// The shard's plans.
     pub(crate) plans: Plans,
+    /// The shard's stall at the matchmaker.
+    pub(crate) stall: Stall,
     /// All other ports.
     pub(crate) outside: Outside,
 }

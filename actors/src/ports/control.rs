@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use otto_core::capability::Capabilities;
-use otto_core::ids::{AgentRef, Digest};
+use otto_core::ids::{AgentRef, Digest, ShardId};
 use otto_core::lease::LeaseId;
 use otto_core::plan::StepCall;
 use otto_core::run::duty::EndReason;
@@ -135,6 +135,12 @@ pub enum LinkError {
     /// It could not be reached, or the answer was lost: try again.
     #[error("reach the control process: {0}")]
     Unreachable(String),
+    /// It does not lead this shard, and nothing was done: ask another control node.
+    #[error("lead shard {shard} there")]
+    NotHere {
+        /// Which shard.
+        shard: ShardId,
+    },
     /// It answered no, and will answer no again.
     #[error("{0}")]
     Refused(String),

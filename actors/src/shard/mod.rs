@@ -12,6 +12,7 @@ use crate::backoff::Deaths;
 use crate::control::Outside;
 use crate::control::answers::{Denial, Why};
 use crate::errand::{self, Errand, Panicked};
+use crate::matchmaker::Stall;
 use crate::pipeline::{self, Pipeline};
 use crate::plans::Plans;
 use crate::ports::journal::{JournalError, SharedJournal};
@@ -40,6 +41,8 @@ pub(crate) struct Arguments {
     pub(crate) journal: SharedJournal,
     /// The shard's plans.
     pub(crate) plans: Plans,
+    /// The shard's stall at the matchmaker.
+    pub(crate) stall: Stall,
     /// All other ports.
     pub(crate) outside: Outside,
 }
@@ -365,9 +368,9 @@ impl State {
         fresh: Option<Run>,
         myself: &ActorRef<Message>,
     ) -> Result<(), SpawnErr> {
-        let Arguments { journal, plans, outside } = self.arguments.clone();
+        let Arguments { journal, plans, stall, outside } = self.arguments.clone();
         let shard = myself.clone();
-        let arguments = pipeline::Arguments { run, fresh, shard, journal, plans, outside };
+        let arguments = pipeline::Arguments { run, fresh, shard, journal, plans, stall, outside };
         let spawned = Pipeline::spawn_linked(None, Pipeline, arguments, myself.get_cell());
         let (actor, _) = spawned.await?;
         self.by_actor.insert(actor.get_id(), run);

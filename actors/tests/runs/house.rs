@@ -12,8 +12,8 @@ use otto_actors::ports::control::{Bid, BlobPart, Control, LinkError, Order, Repo
 use otto_actors::ports::logs::LogId;
 use otto_actors::ports::sabotage::SharedSabotage;
 use otto_core::capability::{Capabilities, Version};
-use otto_core::ids::{AgentId, AgentRef, Attempt, Digest, RunId, StageId};
-use otto_core::lease::LeaseId;
+use otto_core::ids::{AgentId, AgentRef, Attempt, Digest, RunId, ShardId, StageId};
+use otto_core::lease::{LEASE, LeaseId, MARGIN};
 use otto_core::plan::Plan;
 use otto_core::run::Run;
 use otto_core::run::outcome::Outcome;
@@ -64,6 +64,9 @@ impl Control for Wire {
     }
 }
 
+/// A cluster with one shard.
+const SETTINGS: control::Settings = control::Settings { shards: 1, lease: LEASE, margin: MARGIN };
+
 /// Everything together.
 pub(crate) struct House {
     pub(crate) journal: Arc<MemoryJournal>,
@@ -97,13 +100,13 @@ impl House {
         let blobs = Arc::new(MemoryBlobs::default());
         let ports = control::Ports {
             clock: clock.clone(),
-            journals: vec![journal.clone()],
             logs: logs.clone(),
             blobs: blobs.clone(),
             chance: chance.clone(),
             sabotage: sabotage.clone(),
         };
-        let control = ControlSide::start(control::Settings::default(), ports).await.unwrap();
+        let control = ControlSide::start(SETTINGS, ports).await.unwrap();
+        control.lead(ShardId(0), journal.clone(), 0).await;
         let wire = Arc::new(Wire(RwLock::new(Some(control.clone()))));
         Self { journal, logs, sabotage, wire, control, clock, chance, blobs }
     }
@@ -118,13 +121,13 @@ impl House {
     pub(crate) async fn start_control(&mut self) {
         let ports = control::Ports {
             clock: self.clock.clone(),
-            journals: vec![self.journal.clone()],
             logs: self.logs.clone(),
             blobs: self.blobs.clone(),
             chance: self.chance.clone(),
             sabotage: self.sabotage.clone(),
         };
-        self.control = ControlSide::start(control::Settings::default(), ports).await.unwrap();
+        self.control = ControlSide::start(SETTINGS, ports).await.unwrap();
+        self.control.lead(ShardId(0), self.journal.clone(), 0).await;
         self.mend();
     }
 

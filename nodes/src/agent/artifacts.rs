@@ -133,7 +133,9 @@ impl Blobs {
                     pause = FIRST_PAUSE;
                 }
                 Err(LinkError::Refused(cause)) => return Err(BlobError::Refused(cause)),
-                Err(LinkError::Unreachable(_)) => wait(&mut pause).await,
+                Err(LinkError::Unreachable(_) | LinkError::NotHere { .. }) => {
+                    wait(&mut pause).await
+                }
             }
         }
         let (found, file) = self.finish(blob)?;
@@ -181,7 +183,7 @@ impl Blobs {
             while let Err(error) = self.control.keep(self.agent, lease, part.clone()).await {
                 match error {
                     LinkError::Refused(cause) => return Err(BlobError::Refused(cause)),
-                    LinkError::Unreachable(_) => wait(&mut pause).await,
+                    LinkError::Unreachable(_) | LinkError::NotHere { .. } => wait(&mut pause).await,
                 }
             }
             offset = next;

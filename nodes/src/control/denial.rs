@@ -11,6 +11,9 @@ impl From<Denial> for ApiError {
             Denial::NoSuchRun(run) => Self::NotFound(format!("run {run}")),
             Denial::Unfit(cause) => Self::Invalid(cause),
             Denial::Quarantined { .. } => Self::Store(denial.to_string()),
+            Denial::NotHere { shard } => {
+                Self::NotReady(format!("shard {shard} is not led by this node"))
+            }
             Denial::Unanswered(cause) => Self::Unknown(cause),
         }
     }

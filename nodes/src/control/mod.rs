@@ -162,14 +162,18 @@ pub async fn attend(
     ready: impl FnOnce() + Send,
 ) -> Result<Ending, Refused> {
     let Outside { listener, clock, chance, blobs, logs, sabotage, membership } = outside;
-    let settings = Settings { incarnation: store.incarnation, ..Settings::default() };
+    let shards = u16::try_from(store.journals.len()).unwrap_or(u16::MAX);
+    let settings = Settings { shards, ..Settings::default() };
     let since = clock.now();
     let porter = match &membership {
         Some(membership) => Porter::new(membership.register.clone(), clock.clone()),
         None => Porter::alone(clock.clone()),
     };
-    let ports = Ports { clock, journals: store.journals, logs, blobs, chance, sabotage };
+    let ports = Ports { clock, logs, blobs, chance, sabotage };
     let side = ControlSide::start(settings, ports).await.map_err(|error| no_shard(&error))?;
+    for (shard, journal) in (0..shards).map(ShardId).zip(store.journals) {
+        side.lead(shard, journal, store.incarnation).await;
+    }
     let presence = Presence::default();
     let (endings, mut ended) = mpsc::channel(1);
     let hello = Hello::new(Role::Control, config.build.clone());

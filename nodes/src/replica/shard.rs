@@ -228,6 +228,10 @@ impl Journal for Shard {
         verdict.await.unwrap_or_else(|_| Err(lost()))
     }
 
+    async fn confirm(&self) -> Result<(), JournalError> {
+        self.linearize().await
+    }
+
     async fn entries(&self, entity: EntityId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
         self.linearize().await?;
         Ok(self.state.entries(self.id, entity, after)?)

@@ -123,6 +123,10 @@ impl Journal for MemoryJournal {
         }
     }
 
+    async fn confirm(&self) -> Result<(), JournalError> {
+        self.ready()
+    }
+
     async fn entries(&self, entity: EntityId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
         self.ready()?;
         let store = self.store.lock().unwrap();
