@@ -94,6 +94,31 @@ impl Plan {
         self.ids().find(|id| self.stage(*id).path == path)
     }
 
+    /// The path of a stage, for people. The pipeline itself goes by its name.
+    #[must_use]
+    pub fn path(&self, id: StageId) -> &str {
+        match self.stages.get(id.index()) {
+            Some(stage) if !stage.path.is_empty() => &stage.path,
+            Some(_) | None => &self.pipeline,
+        }
+    }
+
+    /// Whether a stage is a group, which the author gave no name; see [`is_group`].
+    #[must_use]
+    pub fn is_group(&self, id: StageId) -> bool {
+        is_group(&self.stages, id)
+    }
+
+    /// Whether a stage is another one or inside of it.
+    #[must_use]
+    pub fn is_within(&self, id: StageId, outer: StageId) -> bool {
+        let mut at = Some(id);
+        while let Some(stage) = at.filter(|at| *at > outer) {
+            at = self.stages.get(stage.index()).and_then(|stage| stage.parent);
+        }
+        at == Some(outer)
+    }
+
     /// All places, parents before children.
     pub fn ids(&self) -> impl Iterator<Item = StageId> + use<> {
         (0..u32::try_from(self.stages.len()).unwrap_or(u32::MAX)).map(StageId)
@@ -173,6 +198,71 @@ impl Plan {
     }
 }
 
+/// Whether a stage is a group, which the author gave no name: `parallel`, `fanout`, `choose` and
+/// its arms.
+#[must_use]
+pub fn is_group(stages: &[Stage], id: StageId) -> bool {
+    let Some(stage) = stages.get(id.index()) else { return false };
+    let around = stage.parent.and_then(|parent| stages.get(parent.index()));
+    let is_arm = around.is_some_and(|around| matches!(around.work, Work::Choose(_)));
+    is_arm || matches!(stage.work, Work::Parallel(_) | Work::Fanout(_) | Work::Choose(_))
+}
+
+/// The longest path of a stage: with the names of all groups around it.
+#[must_use]
+pub fn long_path(stages: &[Stage], id: StageId) -> String {
+    let mut names = Vec::new();
+    let mut at = Some(id);
+    while let Some(stage) = at.and_then(|at| stages.get(at.index())) {
+        names.push(stage.name.as_str());
+        at = stage.parent;
+    }
+    names.pop();
+    names.reverse();
+    names.join("/")
+}
+
+/// Whether a stage has surely ended, or will never begin, when another one's turn comes.
+#[must_use]
+pub fn ended_before(stages: &[Stage], earlier: StageId, later: StageId) -> bool {
+    let line = |mut id: StageId| {
+        let mut line = vec![id];
+        while let Some(parent) = stages[id.index()].parent.filter(|parent| *parent < id) {
+            line.push(parent);
+            id = parent;
+        }
+        line.reverse();
+        line
+    };
+    let (earlier, later) = (line(earlier), line(later));
+    let shared = earlier.iter().zip(&later).take_while(|(a, b)| a == b).count();
+    let (Some(first), Some(second)) = (earlier.get(shared), later.get(shared)) else {
+        return false;
+    };
+    match &stages[earlier[shared - 1].index()].work {
+        Work::Sequence(_) => first < second,
+        Work::Parallel(_) | Work::Fanout(_) => needs(stages, *second, *first),
+        Work::Choose(_) | Work::Steps(_) | Work::Nothing => false,
+    }
+}
+
+/// Whether a stage needs a sibling, at first or at second hand.
+fn needs(stages: &[Stage], stage: StageId, sibling: StageId) -> bool {
+    let mut open = vec![stage];
+    let mut met = BTreeSet::new();
+    while let Some(next) = open.pop() {
+        for need in &stages[next.index()].needs {
+            if *need == sibling {
+                return true;
+            }
+            if met.insert(*need) {
+                open.push(*need);
+            }
+        }
+    }
+    false
+}
+
 /// Where a pipeline was written.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -249,7 +339,8 @@ impl Work {
 pub struct Stage {
     /// Its name among its siblings. A group's is its keyword and place, such as `parallel-1`.
     pub name: String,
-    /// Its names from the outside in: `Deliver/Production`. The root's is empty.
+    /// The names that the author gave, from the outside in: `Deliver/Production`. Groups are left
+    /// out, unless an earlier stage has the same path. The root's is empty.
     pub path: String,
     /// The stage that holds it.
     pub parent: Option<StageId>,

@@ -128,6 +128,37 @@ pub enum ValueType {
     List(Box<ValueType>),
 }
 
+impl ValueType {
+    /// Whether a captured value is of this type. How words for paths, durations and sizes are
+    /// written was checked where they came from.
+    #[must_use]
+    pub fn admits(&self, value: &Value) -> bool {
+        match (value, self) {
+            (Value::Text(word), Self::Enumeration(words)) => words.contains(word),
+            (
+                Value::Text(_),
+                Self::Text
+                | Self::Script
+                | Self::Path
+                | Self::Environment(_)
+                | Self::Duration
+                | Self::Size,
+            )
+            | (Value::Number(_), Self::Number | Self::Size)
+            | (Value::Boolean(_), Self::Boolean) => true,
+            (Value::List(items), Self::List(item)) => items.iter().all(|each| item.admits(each)),
+            (
+                Value::Text(_)
+                | Value::Number(_)
+                | Value::Boolean(_)
+                | Value::List(_)
+                | Value::Absent,
+                _,
+            ) => false,
+        }
+    }
+}
+
 impl fmt::Display for ValueType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

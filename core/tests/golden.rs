@@ -168,7 +168,11 @@ fn finish<const STAGE: u32>(run: &Run, outcome: Outcome) -> Wish {
     let detail = if outcome.goes_on() { "exit code 0" } else { "exit code 1" }.to_owned();
     let facts = vec![
         StepFact { step, at: Timestamp(5), what: StepChange::Began },
-        StepFact { step, at: Timestamp(6), what: StepChange::Ended { outcome, detail } },
+        StepFact {
+            step,
+            at: Timestamp(6),
+            what: StepChange::Ended { outcome, detail, log_bytes: None },
+        },
     ];
     let cause = if outcome.goes_on() { String::new() } else { "sh: exit code 1".to_owned() };
     let end = AttemptEnd {
@@ -180,12 +184,27 @@ fn finish<const STAGE: u32>(run: &Run, outcome: Outcome) -> Wish {
             Digest([STAGE.to_le_bytes()[0]; 32]),
         )]),
         log_bytes: Some(1024),
+        ends_run: false,
     };
     Wish::Finish { stage, attempt: leased.attempt, epoch: leased.epoch, facts, end }
 }
 
 fn success<const STAGE: u32>(run: &Run) -> Wish {
     finish::<STAGE>(run, Outcome::Success)
+}
+
+/// Ends well, and ends the run; tells how long the log was behind its step.
+fn ending<const STAGE: u32>(run: &Run) -> Wish {
+    let mut wish = success::<STAGE>(run);
+    if let Wish::Finish { facts, end, .. } = &mut wish {
+        end.ends_run = true;
+        for fact in facts {
+            if let StepChange::Ended { log_bytes, .. } = &mut fact.what {
+                *log_bytes = Some(1000);
+            }
+        }
+    }
+    wish
 }
 
 fn failure<const STAGE: u32>(run: &Run) -> Wish {
@@ -250,6 +269,20 @@ fn a_run_that_fails_after_a_retry_and_a_time_limit() {
         (1_790, failure::<3>),
     ];
     check("failure", &tell(limited, wishes));
+}
+
+#[test]
+fn a_run_that_a_step_ends() {
+    let wishes: &[Told] = &[
+        (1_000, submit),
+        (1_010, award::<1>),
+        (1_100, success::<1>),
+        (1_110, award::<3>),
+        (1_120, award::<4>),
+        (1_130, ending::<4>),
+        (1_140, success::<3>),
+    ];
+    check("ended", &tell(|_| {}, wishes));
 }
 
 #[test]

@@ -297,10 +297,8 @@ pub fn explain_id(code: &str) -> Option<&'static str> {
 }
 
 /// The known word that is nearest to a written one, if it is near enough to be meant.
-pub(crate) fn nearest<'a>(
-    written: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = written.chars().count();
     let most = if length < 3 { 0 } else { (length / 3).max(1) };
     known

@@ -19,7 +19,7 @@ mod scan;
 mod tolerant;
 pub mod tree;
 
-pub use diagnostic::{Diagnostic, Id, Label, Severity, explain_id, render};
+pub use diagnostic::{Diagnostic, Id, Label, Severity, explain_id, nearest, render};
 pub use lower::{NoRepository, Repository, Surroundings, check, plan};
 pub use parse::{Parsed, Request, UseRef, parse, request, uses};
 pub use scan::Comment;

@@ -210,7 +210,8 @@ impl Stage for ScriptedStage {
             history.add(host, Fact::StepEnded { lease, step: place, outcome });
         }
         let (dropped, artifacts) = (Vec::new(), BTreeMap::new());
-        Ok(StepEnd { outcome, detail, ends_run: false, captured, dropped, artifacts })
+        let (log_bytes, ends_run) = (None, false);
+        Ok(StepEnd { outcome, detail, log_bytes, ends_run, captured, dropped, artifacts })
     }
 
     async fn interrupt(&self, reason: EndReason) {

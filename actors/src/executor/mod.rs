@@ -136,6 +136,7 @@ impl Actor for Executor {
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
         myself.cast(Message::Begin)?;
+        let tally = Tally::of(&arguments.assignment);
         Ok(State {
             arguments,
             at: None,
@@ -144,7 +145,7 @@ impl Actor for Executor {
             interrupting: None,
             step_timers: Vec::new(),
             attempt_timers: Vec::new(),
-            tally: Tally::default(),
+            tally,
             closing: false,
             abandoned: false,
         })
@@ -248,7 +249,7 @@ impl State {
         }
         self.at = Some(place);
         self.fact(place, StepChange::Began);
-        let captured = self.tally.captured().clone();
+        let captured = self.tally.seen().clone();
         let running = async move { stage.step(place, &captured).await };
         self.work = Some(errand::start(myself, running, Message::StepEnded));
     }
@@ -265,9 +266,10 @@ impl State {
         self.interrupting = None;
         match end {
             Ok(Ok(end)) => {
+                let log_bytes = end.log_bytes;
                 let counted = self.tally.step(&self.arguments.assignment, place, end);
                 let (outcome, detail) = (counted.outcome, counted.detail);
-                self.fact(place, StepChange::Ended { outcome, detail });
+                self.fact(place, StepChange::Ended { outcome, detail, log_bytes });
                 for line in counted.notes {
                     self.note(&line).await;
                 }
@@ -276,7 +278,8 @@ impl State {
             Ok(Err(error)) => {
                 self.note(&format!("failed to {error}")).await;
                 let outcome = self.tally.unfit(&error);
-                self.fact(place, StepChange::Ended { outcome, detail: error.to_string() });
+                let (detail, log_bytes) = (error.to_string(), None);
+                self.fact(place, StepChange::Ended { outcome, detail, log_bytes });
                 match error {
                     StageError::Unfit(_) => self.go_on(Some(place), myself),
                     StageError::Machine(_) => self.close(myself),
@@ -285,7 +288,7 @@ impl State {
             Err(panicked) => {
                 self.tally.lost(panicked.to_string());
                 let (outcome, detail) = (Outcome::Lost, panicked.to_string());
-                self.fact(place, StepChange::Ended { outcome, detail });
+                self.fact(place, StepChange::Ended { outcome, detail, log_bytes: None });
                 self.close(myself);
             }
         }

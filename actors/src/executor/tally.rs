@@ -24,27 +24,15 @@ pub(super) struct Tally {
     stopped: Option<EndReason>,
     /// The step whose own time is up.
     overdue: Option<StepPlace>,
+    /// A step asked to end the run.
+    ends_run: bool,
+    /// What its steps captured.
     captured: BTreeMap<String, Value>,
+    /// What the next step sees: that, and what earlier stages captured.
+    seen: BTreeMap<String, Value>,
     artifacts: BTreeMap<String, Digest>,
     /// The length of the log, once that is delivered.
     pub(super) log_bytes: Option<u64>,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self {
-            outcome: Outcome::Success,
-            cause: String::new(),
-            steps_over: false,
-            finally_over: false,
-            begun: false,
-            stopped: None,
-            overdue: None,
-            captured: BTreeMap::new(),
-            artifacts: BTreeMap::new(),
-            log_bytes: None,
-        }
-    }
 }
 
 /// How a step's end was counted.
@@ -66,6 +54,24 @@ pub(super) fn call(assignment: &Assignment, place: StepPlace) -> Option<&StepCal
 }
 
 impl Tally {
+    /// An attempt that has not begun.
+    pub(super) fn of(assignment: &Assignment) -> Self {
+        Self {
+            outcome: Outcome::Success,
+            cause: String::new(),
+            steps_over: false,
+            finally_over: false,
+            begun: false,
+            stopped: None,
+            overdue: None,
+            ends_run: false,
+            captured: BTreeMap::new(),
+            seen: assignment.captured.clone(),
+            artifacts: BTreeMap::new(),
+            log_bytes: None,
+        }
+    }
+
     /// The step after `last`; `None` where there is none any more.
     pub(super) fn next(
         &mut self,
@@ -111,10 +117,12 @@ impl Tally {
         if place.section == Section::Steps && (!outcome.goes_on() || end.ends_run) {
             self.steps_over = true;
         }
+        self.ends_run |= end.ends_run;
         self.artifacts.extend(end.artifacts);
         let notes = self.capture(&assignment.outputs, end.captured);
         for name in end.dropped {
             self.captured.remove(&name);
+            self.seen.remove(&name);
         }
         Counted { outcome, detail, notes }
     }
@@ -128,11 +136,12 @@ impl Tally {
         let mut notes = Vec::new();
         for (name, value) in captured {
             match outputs.get(&name) {
-                Some(declared) if !fits(&value, declared) => notes.push(format!(
+                Some(declared) if !declared.admits(&value) => notes.push(format!(
                     "the captured value '{name}' is dropped: it is a {}, declared is {declared}",
                     value.type_name()
                 )),
                 Some(_) | None => {
+                    self.seen.insert(name.clone(), value.clone());
                     self.captured.insert(name, value);
                 }
             }
@@ -140,9 +149,10 @@ impl Tally {
         notes
     }
 
-    /// What was captured so far: steps that follow see it, declared or not.
-    pub(super) fn captured(&self) -> &BTreeMap<String, Value> {
-        &self.captured
+    /// What the next step sees: what was captured so far, declared or not, here; and what earlier
+    /// stages captured.
+    pub(super) fn seen(&self) -> &BTreeMap<String, Value> {
+        &self.seen
     }
 
     /// The stage or a step could not be run; answers how that counts.
@@ -213,6 +223,7 @@ impl Tally {
                 .collect(),
             artifacts: self.artifacts.clone(),
             log_bytes: Some(log_bytes),
+            ends_run: self.ends_run && self.stopped.is_none(),
         })
     }
 }
@@ -221,29 +232,6 @@ fn counts_as(reason: EndReason) -> Outcome {
     match reason {
         EndReason::Cancelled => Outcome::Cancelled,
         EndReason::TimedOut => Outcome::TimedOut,
-    }
-}
-
-/// Whether a captured value is of its declared type.
-fn fits(value: &Value, declared: &ValueType) -> bool {
-    match (value, declared) {
-        (Value::Text(word), ValueType::Enumeration(words)) => words.contains(word),
-        (
-            Value::Text(_),
-            ValueType::Text
-            | ValueType::Script
-            | ValueType::Path
-            | ValueType::Environment(_)
-            | ValueType::Duration
-            | ValueType::Size,
-        )
-        | (Value::Number(_), ValueType::Number | ValueType::Size)
-        | (Value::Boolean(_), ValueType::Boolean) => true,
-        (Value::List(items), ValueType::List(item)) => items.iter().all(|each| fits(each, item)),
-        (
-            Value::Text(_) | Value::Number(_) | Value::Boolean(_) | Value::List(_) | Value::Absent,
-            _,
-        ) => false,
     }
 }
 

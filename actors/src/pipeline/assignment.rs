@@ -30,6 +30,7 @@ pub(super) fn of(run: &Run, lease: Lease, lease_span: Span, now: Timestamp) -> A
         timeout: stage.timeout.map(|limit| Span(limit.0.saturating_sub(now.since(awarded_at).0))),
         snapshot: snapshot.filter(|_| stage.checkout),
         outputs: stage.outputs.clone(),
+        captured: run.captured_before(lease.id.stage),
         artifacts: run.artifacts().map(|(name, kept)| (name.to_owned(), kept.digest)).collect(),
     }
 }

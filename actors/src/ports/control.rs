@@ -9,7 +9,7 @@ use otto_core::run::duty::EndReason;
 use otto_core::run::outcome::{AttemptEnd, StepFact};
 use otto_core::step::Library;
 use otto_core::time::Span;
-use otto_core::value::ValueType;
+use otto_core::value::{Value, ValueType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -78,6 +78,9 @@ pub struct Assignment {
     pub snapshot: Option<Digest>,
     /// The values that may be captured.
     pub outputs: BTreeMap<String, ValueType>,
+    /// What earlier stages captured and declared, for its steps to see.
+    #[serde(default)]
+    pub captured: BTreeMap<String, Value>,
     /// The run's artifacts so far, by name.
     pub artifacts: BTreeMap<String, Digest>,
 }

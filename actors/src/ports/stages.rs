@@ -31,6 +31,8 @@ pub struct StepEnd {
     pub outcome: Outcome,
     /// What the process said: `exit code 1`, `signal 9`.
     pub detail: String,
+    /// The length of the attempt's log in bytes when it ended, where that is known.
+    pub log_bytes: Option<u64>,
     /// The step asked to end the run (the control socket's word).
     pub ends_run: bool,
     /// What it captured over its control socket.

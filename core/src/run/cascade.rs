@@ -32,6 +32,8 @@ pub(super) struct Draft {
 enum Stop<'a> {
     /// A stage that failed, or a person.
     By(&'a str),
+    /// A stage of which a step ended the run.
+    RunEnd(&'a str),
     /// The time limit of this stage, which is around it.
     Limit { of: StageId, name: &'a str },
 }
@@ -191,7 +193,7 @@ impl Draft {
                 }
             }
             Work::Fanout(children) if is_first_failed => {
-                let by = plan.stage(id).path.clone();
+                let by = self.run.path(self.culprit(id)).to_owned();
                 for sibling in children {
                     self.stop(*sibling, &by);
                 }
@@ -203,12 +205,22 @@ impl Draft {
     }
 
     fn skip_rest(&mut self, rest: &[StageId], failed: StageId) {
-        let by = self.run.path(failed).to_owned();
+        let by = self.run.path(self.culprit(failed)).to_owned();
         for stage in rest {
             if self.run.phase(*stage) == Some(&Phase::Pending) {
                 self.skip(*stage, SkipCause::Stopped { by: by.clone() });
             }
         }
+    }
+
+    /// Who failed: what a group holds says more to people than the group.
+    fn culprit(&self, mut failed: StageId) -> StageId {
+        while self.run.plan.is_group(failed)
+            && let Some(inside) = self.run.stage(failed).and_then(|it| it.inside.first_failed)
+        {
+            failed = inside;
+        }
+        failed
     }
 
     /// Lets those siblings go on whose needs are met, and passes over those whose needs cannot be.
@@ -246,7 +258,7 @@ impl Draft {
     }
 
     /// Settles a stage, unless one of its exit conditions says otherwise.
-    fn leave(&mut self, id: StageId, outcome: Outcome, cause: String) {
+    pub(super) fn leave(&mut self, id: StageId, outcome: Outcome, cause: String) {
         let plan = Arc::clone(&self.run.plan);
         let exits = plan.stages.get(id.index()).map_or(&[][..], |stage| &stage.gates.exit);
         let broken = exits.iter().filter(|_| outcome.goes_on()).find_map(|gate| match gate {
@@ -283,6 +295,16 @@ impl Draft {
         self.stop_all(vec![top], Stop::By(by));
     }
 
+    /// Settles the run, because a step of this stage, which has settled, asked for its end. What
+    /// went wrong before is not made good by that.
+    pub(super) fn end_run(&mut self, stage: StageId) {
+        let by = self.run.path(stage).to_owned();
+        let outcome = self.run.counts.worst();
+        self.push(Event::EndRequested { stage, at: self.now });
+        self.push(Event::RunSettled { outcome, at: self.now });
+        self.stop_all(vec![StageId::ROOT], Stop::RunEnd(&by));
+    }
+
     /// Ends whatever is inside a stage whose time is up.
     pub(super) fn time_out(&mut self, around: StageId) {
         let plan = Arc::clone(&self.run.plan);
@@ -296,7 +318,7 @@ impl Draft {
         let plan = Arc::clone(&self.run.plan);
         while let Some(id) = stages.pop() {
             match self.run.phase(id) {
-                Some(Phase::Pending) => self.skip(id, SkipCause::Stopped { by: stop.by() }),
+                Some(Phase::Pending) => self.skip(id, stop.skip()),
                 Some(Phase::Open) => {
                     stages.extend(plan.stage(id).work.children().iter().rev().copied());
                 }
@@ -342,10 +364,12 @@ impl Draft {
 }
 
 impl Stop<'_> {
-    fn by(self) -> String {
+    /// Why a stage is not entered.
+    fn skip(self) -> SkipCause {
         match self {
-            Self::By(by) => by.to_owned(),
-            Self::Limit { name, .. } => name.to_owned(),
+            Self::By(by) => SkipCause::Stopped { by: by.to_owned() },
+            Self::RunEnd(by) => SkipCause::RunEnded { by: by.to_owned() },
+            Self::Limit { name, .. } => SkipCause::Stopped { by: name.to_owned() },
         }
     }
 
@@ -353,6 +377,7 @@ impl Stop<'_> {
     fn outcome(self) -> (Outcome, String) {
         match self {
             Self::By(by) => (Outcome::Cancelled, format!("stopped by {by}")),
+            Self::RunEnd(by) => (Outcome::Cancelled, format!("{by} ended the run")),
             Self::Limit { name, .. } => (Outcome::TimedOut, format!("{name} was up")),
         }
     }
@@ -360,7 +385,9 @@ impl Stop<'_> {
     /// The word to the agent that holds one.
     fn word(self, stage: StageId, attempt: Attempt, at: Timestamp) -> Event {
         match self {
-            Self::By(by) => Event::AttemptStopped { stage, attempt, by: by.to_owned(), at },
+            Self::By(by) | Self::RunEnd(by) => {
+                Event::AttemptStopped { stage, attempt, by: by.to_owned(), at }
+            }
             Self::Limit { of, name } => {
                 let cause = format!("{name} was up");
                 Event::AttemptOverdue { stage, attempt, limit: of, cause, at }

@@ -11,6 +11,7 @@ use crate::gate::Gate;
 use crate::ids::{AgentRef, Attempt, Epoch, StageId};
 use crate::plan::{Plan, Stage};
 use crate::time::Timestamp;
+use crate::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What several wishes led to, decided together.
@@ -186,13 +187,18 @@ impl Draft {
 
     fn finish(&mut self, stage: StageId, attempt: Attempt, end: &AttemptEnd) {
         let planned = self.run.planned(stage);
-        let declared = |name: &String| planned.is_some_and(|it| it.outputs.contains_key(name));
-        let captured = end.captured.iter().filter(|(name, _)| declared(name));
+        // The agent has checked them; a value of another type would decide conditions wrongly.
+        let declared = |name: &String, value: &Value| {
+            let outputs = planned.map(|planned| &planned.outputs);
+            outputs.and_then(|outputs| outputs.get(name)).is_some_and(|it| it.admits(value))
+        };
+        let captured = end.captured.iter().filter(|(name, value)| declared(name, value));
         let left = AttemptLeft {
             cause: end.cause.clone(),
             captured: captured.map(|(name, value)| (name.clone(), value.clone())).collect(),
             artifacts: end.artifacts.clone(),
             log_bytes: end.log_bytes,
+            ends_run: end.ends_run,
         };
         // An agent that finished was not skipped; saying so is its bug, and no success.
         let outcome = if end.outcome == Outcome::Skipped { Outcome::Failed } else { end.outcome };
@@ -221,6 +227,11 @@ impl Draft {
             }
         };
         let again = leased.ending.as_ref().is_none_or(|ending| ending.again);
+        // Of a lost attempt nobody can say what it wanted, and one that was told to end came late.
+        let ends_run = left.ends_run
+            && leased.ending.is_none()
+            && outcome != Outcome::Lost
+            && self.run.outcome().is_none();
         self.push(Event::AttemptEnded {
             stage,
             attempt,
@@ -232,7 +243,12 @@ impl Draft {
             log_bytes: left.log_bytes,
             at: self.now,
         });
-        self.after_attempt(stage, attempt, outcome, cause, again);
+        if ends_run {
+            self.leave(stage, outcome, cause);
+            self.end_run(stage);
+        } else {
+            self.after_attempt(stage, attempt, outcome, cause, again);
+        }
     }
 
     /// Does whatever is due, the earliest first.
@@ -283,9 +299,10 @@ impl Draft {
 #[derive(Default)]
 struct AttemptLeft {
     cause: String,
-    captured: BTreeMap<String, crate::value::Value>,
+    captured: BTreeMap<String, Value>,
     artifacts: BTreeMap<String, crate::ids::Digest>,
     log_bytes: Option<u64>,
+    ends_run: bool,
 }
 
 /// Whether a stage has a step at this place.

@@ -177,6 +177,14 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// A step ended the run: nothing starts any more, and what goes on is ended.
+    #[serde(rename = "end-requested/1")]
+    EndRequested {
+        /// The stage of that step. It has settled.
+        stage: StageId,
+        /// When.
+        at: Timestamp,
+    },
     /// The run has its outcome, for good.
     #[serde(rename = "run-settled/1")]
     RunSettled {

@@ -26,7 +26,8 @@ impl Run {
                     SkipCause::Condition { .. }
                     | SkipCause::OtherArm
                     | SkipCause::Needs { .. }
-                    | SkipCause::Parent => Outcome::Skipped,
+                    | SkipCause::Parent
+                    | SkipCause::RunEnded { .. } => Outcome::Skipped,
                 };
                 self.settle(*stage, Phase::Skipped { cause: cause.clone(), at: *at }, counts_as);
             }
@@ -65,6 +66,9 @@ impl Run {
             Event::CancelRequested { by, reason, at } => {
                 let cancelled = Cancelled { by: by.clone(), reason: reason.clone(), at: *at };
                 self.cancelled = Some(Arc::new(cancelled));
+            }
+            Event::EndRequested { stage, at } => {
+                self.ended_by.get_or_insert((*stage, *at));
             }
             Event::RunSettled { outcome, at } => {
                 self.settled = Some((*outcome, *at));
@@ -307,9 +311,13 @@ impl AttemptState {
             let mut step: StepState = self.steps.get(&fact.step).cloned().unwrap_or_default();
             match &fact.what {
                 StepChange::Began => step.began_at = Some(fact.at),
-                StepChange::Ended { outcome, detail } => {
-                    let detail = Arc::from(detail.as_str());
-                    step.ended = Some(StepResult { outcome: *outcome, detail, at: fact.at });
+                StepChange::Ended { outcome, detail, log_bytes } => {
+                    step.ended = Some(StepResult {
+                        outcome: *outcome,
+                        detail: Arc::from(detail.as_str()),
+                        log_bytes: *log_bytes,
+                        at: fact.at,
+                    });
                 }
             }
             self.steps.insert_mut(fact.step, step);

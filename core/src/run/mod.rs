@@ -35,7 +35,7 @@ pub use decide::Decided;
 
 use crate::gate::Known;
 use crate::ids::{CommandId, Epoch, RunId, StageId};
-use crate::plan::{Plan, Stage};
+use crate::plan::{Plan, Stage, ended_before};
 use crate::time::Timestamp;
 use crate::value::Value;
 use command::{Continuation, Submission};
@@ -61,6 +61,8 @@ pub struct Run {
     begun: Option<Arc<Begun>>,
     stages: VectorSync<StageState>,
     cancelled: Option<Arc<Cancelled>>,
+    /// The stage of which a step ended the run, and when.
+    ended_by: Option<(StageId, Timestamp)>,
     settled: Option<(Outcome, Timestamp)>,
     retired_at: Option<Timestamp>,
     /// The epoch of the last award.
@@ -116,6 +118,7 @@ impl Run {
             begun: None,
             stages,
             cancelled: None,
+            ended_by: None,
             settled: None,
             retired_at: None,
             epoch: Epoch::default(),
@@ -178,6 +181,11 @@ impl Run {
         self.cancelled.as_deref()
     }
 
+    /// The stage of which a step ended the run before all was done.
+    pub fn ended_by(&self) -> Option<StageId> {
+        self.ended_by.map(|(stage, _)| stage)
+    }
+
     /// Its outcome, which is for good. Agents may still be ending what they do.
     pub fn outcome(&self) -> Option<Outcome> {
         self.settled.map(|(outcome, _)| outcome)
@@ -226,6 +234,20 @@ impl Run {
         self.captured.get(&stage).map(AsRef::as_ref)
     }
 
+    /// What stages captured that have surely ended before this one: the later stage wins.
+    #[must_use]
+    pub fn captured_before(&self, stage: StageId) -> BTreeMap<String, Value> {
+        let earlier = self.captured.iter().take_while(|(earlier, _)| **earlier < stage);
+        let earlier = earlier.filter(|(earlier, _)| {
+            self.stage(**earlier).is_some_and(|state| state.outcome().is_some())
+                && ended_before(&self.plan.stages, **earlier, stage)
+        });
+        earlier
+            .flat_map(|(_, values)| values.iter())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
     /// The artifacts that were kept so far, by name.
     pub fn artifacts(&self) -> impl Iterator<Item = (&str, &ArtifactKept)> {
         self.artifacts.iter().map(|(name, kept)| (name.as_str(), kept))
@@ -268,10 +290,7 @@ impl Run {
 
     /// The path of a stage, for people. The pipeline itself has its name.
     fn path(&self, id: StageId) -> &str {
-        match self.planned(id) {
-            Some(stage) if !stage.path.is_empty() => &stage.path,
-            Some(_) | None => &self.plan.pipeline,
-        }
+        self.plan.path(id)
     }
 
     fn phase(&self, id: StageId) -> Option<&Phase> {

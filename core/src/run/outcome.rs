@@ -97,6 +97,9 @@ pub enum StepChange {
         outcome: Outcome,
         /// What the process itself said: `exit code 1`, `signal 9`, `no such program`.
         detail: String,
+        /// The length of the attempt's log in bytes by then, where the agent could say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log_bytes: Option<u64>,
     },
 }
 
@@ -114,6 +117,15 @@ pub struct AttemptEnd {
     pub artifacts: BTreeMap<String, Digest>,
     /// The length of the attempt's whole log in bytes; `None` where the agent cannot say.
     pub log_bytes: Option<u64>,
+    /// One of its steps asked to end the run: no other attempt or stage follows.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub ends_run: bool,
+}
+
+/// Whether a field says nothing: it is left out, as in what earlier builds wrote.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_not(field: &bool) -> bool {
+    !*field
 }
 
 impl AttemptEnd {
@@ -126,6 +138,7 @@ impl AttemptEnd {
             captured: BTreeMap::new(),
             artifacts: BTreeMap::new(),
             log_bytes: (outcome != Outcome::Lost).then_some(0),
+            ends_run: false,
         }
     }
 }
@@ -155,6 +168,11 @@ pub enum SkipCause {
         /// The path of the stage that did, or who cancelled.
         by: String,
     },
+    /// A step of an earlier stage ended the run.
+    RunEnded {
+        /// The path of that stage.
+        by: String,
+    },
 }
 
 impl fmt::Display for SkipCause {
@@ -165,6 +183,7 @@ impl fmt::Display for SkipCause {
             Self::Needs { path, outcome } => write!(f, "it needs {path}, which was {outcome}"),
             Self::Parent => f.write_str("the stage around it was skipped"),
             Self::Stopped { by } => write!(f, "stopped by {by}"),
+            Self::RunEnded { by } => write!(f, "{by} ended the run"),
         }
     }
 }

@@ -88,7 +88,10 @@ impl StageState {
             Phase::Settled { outcome, .. } => outcome.goes_on(),
             Phase::Skipped { cause, .. } => match cause {
                 SkipCause::Condition { .. } | SkipCause::OtherArm => true,
-                SkipCause::Needs { .. } | SkipCause::Parent | SkipCause::Stopped { .. } => false,
+                SkipCause::Needs { .. }
+                | SkipCause::Parent
+                | SkipCause::Stopped { .. }
+                | SkipCause::RunEnded { .. } => false,
             },
             Phase::Pending
             | Phase::Open
@@ -249,6 +252,8 @@ pub struct StepResult {
     pub outcome: Outcome,
     /// What the process said: `exit code 1`.
     pub detail: Arc<str>,
+    /// The length of the attempt's log in bytes by then, where the agent could say.
+    pub log_bytes: Option<u64>,
     /// When.
     pub at: Timestamp,
 }

@@ -81,6 +81,19 @@ impl Counts {
         went_on + self.cancelled + self.failed + self.timed_out + self.lost
     }
 
+    /// The worst outcome of those that have ended.
+    pub(super) fn worst(&self) -> Outcome {
+        let worst_first = [
+            (self.lost, Outcome::Lost),
+            (self.timed_out, Outcome::TimedOut),
+            (self.failed, Outcome::Failed),
+            (self.cancelled, Outcome::Cancelled),
+            (self.unstable, Outcome::Unstable),
+        ];
+        let worst = worst_first.into_iter().find(|(count, _)| *count > 0);
+        worst.map_or(Outcome::Success, |(_, outcome)| outcome)
+    }
+
     pub(super) fn waiting(stages: usize) -> Self {
         Self { waiting: u32::try_from(stages).unwrap_or(u32::MAX), ..Self::default() }
     }
@@ -152,13 +165,22 @@ impl Run {
         }
     }
 
-    /// What decided the run's outcome, in a few words; empty while it goes on and for success.
+    /// What decided the run's outcome, in a few words; empty while it goes on, and for a success
+    /// that no step brought about early.
     #[must_use]
     pub fn cause(&self) -> String {
         if let Some(cancelled) = self.cancelled() {
             return match &cancelled.reason {
                 Some(reason) => format!("cancelled by {}: {reason}", cancelled.by),
                 None => format!("cancelled by {}", cancelled.by),
+            };
+        }
+        if let Some((stage, _)) = self.ended_by {
+            return match self.phase(stage) {
+                Some(Phase::Settled { cause, .. }) if !cause.is_empty() => {
+                    format!("{} ended the run: {cause}", self.path(stage))
+                }
+                Some(_) | None => format!("{} ended the run", self.path(stage)),
             };
         }
         match self.phase(crate::ids::StageId::ROOT) {

@@ -117,6 +117,10 @@ impl Run {
     pub fn why(&self, id: StageId) -> Option<Why> {
         let planned = self.planned(id)?;
         let state = self.stage(id)?;
+        // Where a step ended the run, what else was ended for that says little.
+        if let Some((outcome, _)) = self.settled.filter(|_| id == StageId::ROOT) {
+            return Some(Why::Ended { outcome, cause: self.cause() });
+        }
         Some(match &state.phase {
             Phase::Pending if self.begun.is_none() => Why::NotSubmitted,
             Phase::Pending => Why::After { paths: self.comes_first(id, planned) },

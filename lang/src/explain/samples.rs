@@ -39,13 +39,15 @@ impl Sketch {
     /// Adds a stage and lists it among its parent's children.
     pub(super) fn add(&mut self, parent: StageId, name: &str, work: Work) -> StageId {
         let id = StageId(u32::try_from(self.0.stages.len()).unwrap());
-        let around = &mut self.0.stages[parent.index()];
-        let path = if around.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}/{name}", around.path)
-        };
-        match &mut around.work {
+        let mut named = parent;
+        while self.0.is_group(named)
+            && let Some(around) = self.0.stage(named).parent
+        {
+            named = around;
+        }
+        let outer = &self.0.stage(named).path;
+        let path = if outer.is_empty() { name.to_owned() } else { format!("{outer}/{name}") };
+        match &mut self.0.stages[parent.index()].work {
             Work::Sequence(children)
             | Work::Parallel(children)
             | Work::Fanout(children)

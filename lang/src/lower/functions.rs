@@ -1,11 +1,11 @@
 //! Functions, and the stages that are named in them.
 
-use super::names::ended_before;
 use super::values::Known;
 use super::{Lowering, Scope};
 use crate::diagnostic::{Diagnostic, Id, nearest};
 use crate::tree::{Expression, Piece, Place};
 use otto_core::gate;
+use otto_core::plan::ended_before;
 use otto_core::value::Value;
 
 impl Lowering<'_> {

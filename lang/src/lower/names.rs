@@ -1,16 +1,18 @@
 //! How stages are found by their names: nearest outward, or by their exact path.
 
 use otto_core::ids::StageId;
-use otto_core::plan::{Stage, Work};
-use std::collections::BTreeMap;
+use otto_core::plan::{Stage, is_group, long_path};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The stages that are complete, under the names by which later ones may speak of them.
 #[derive(Default)]
 pub(super) struct Names {
     /// By the stage in whose body the name can be seen. The last one of a name wins.
     seen_in: BTreeMap<StageId, BTreeMap<String, StageId>>,
-    /// By path, with and without the names that groups were given.
+    /// By path, and by the longer one that has the names of all groups too.
     exact: BTreeMap<String, StageId>,
+    /// All paths, also of stages that are not complete.
+    paths: BTreeSet<String>,
     /// What each stage calls its children, to keep siblings apart.
     siblings: BTreeMap<StageId, BTreeMap<String, StageId>>,
     /// How many unnamed children of a kind a stage has.
@@ -46,28 +48,47 @@ impl Names {
         self.siblings.get(&holder).into_iter().flat_map(|names| names.keys().map(String::as_str))
     }
 
+    /// The path of a new stage: the names that the author gave, from the outside in. Where an
+    /// earlier stage has it, the name of the group around this one keeps them apart.
+    pub(super) fn path(&mut self, stages: &[Stage], holder: StageId, name: &str) -> String {
+        let mut named = holder;
+        while is_group(stages, named)
+            && let Some(around) = stages[named.index()].parent
+        {
+            named = around;
+        }
+        let within = |outer: StageId| {
+            let outer = &stages[outer.index()].path;
+            if outer.is_empty() { name.to_owned() } else { format!("{outer}/{name}") }
+        };
+        let mut path = within(named);
+        if named != holder && self.paths.contains(&path) {
+            path = within(holder);
+        }
+        self.paths.insert(path.clone());
+        path
+    }
+
     /// Makes a complete stage known to those that follow. Groups are looked through: their stages
     /// can be seen as if they stood where the group stands.
     pub(super) fn complete(&mut self, stages: &[Stage], id: StageId) {
         let stage = &stages[id.index()];
         self.exact.insert(stage.path.clone(), id);
-        let mut written = vec![stage.name.as_str()];
+        let mut in_group = false;
+        let mut seen = true;
         let mut around = stage.parent;
-        let mut through_groups = true;
         while let Some(holder) = around {
-            if through_groups {
+            if seen {
                 self.seen_in.entry(holder).or_default().insert(stage.name.clone(), id);
             }
-            let holder_stage = &stages[holder.index()];
-            if !is_group(stages, holder) {
-                through_groups = false;
-                written.push(&holder_stage.name);
-            }
-            around = holder_stage.parent;
+            let is_group = is_group(stages, holder);
+            in_group |= is_group;
+            seen &= is_group;
+            around = stages[holder.index()].parent;
         }
-        written.pop();
-        written.reverse();
-        self.exact.insert(written.join("/"), id);
+        if in_group {
+            self.exact.entry(long_path(stages, id)).or_insert(id);
+        }
     }
 
     /// The stage that a name means in the body of a stage.
@@ -81,53 +102,4 @@ impl Names {
         }
         self.exact.get(name).copied()
     }
-}
-
-/// Whether a stage is a group that the author gave no name: `parallel`, `fanout`, `choose` and its
-/// arms.
-fn is_group(stages: &[Stage], id: StageId) -> bool {
-    let stage = &stages[id.index()];
-    let arm =
-        stage.parent.is_some_and(|parent| matches!(stages[parent.index()].work, Work::Choose(_)));
-    arm || matches!(stage.work, Work::Parallel(_) | Work::Fanout(_) | Work::Choose(_))
-}
-
-/// Whether a stage has surely ended, or will never begin, when another one's turn comes.
-pub(super) fn ended_before(stages: &[Stage], earlier: StageId, later: StageId) -> bool {
-    let line = |mut id: StageId| {
-        let mut line = vec![id];
-        while let Some(parent) = stages[id.index()].parent {
-            line.push(parent);
-            id = parent;
-        }
-        line.reverse();
-        line
-    };
-    let (earlier, later) = (line(earlier), line(later));
-    let shared = earlier.iter().zip(&later).take_while(|(a, b)| a == b).count();
-    let (Some(first), Some(second)) = (earlier.get(shared), later.get(shared)) else {
-        return false;
-    };
-    match &stages[earlier[shared - 1].index()].work {
-        Work::Sequence(_) => first < second,
-        Work::Parallel(_) | Work::Fanout(_) => needs(stages, *second, *first),
-        Work::Choose(_) | Work::Steps(_) | Work::Nothing => false,
-    }
-}
-
-/// Whether a stage needs a sibling, at first or at second hand.
-fn needs(stages: &[Stage], stage: StageId, sibling: StageId) -> bool {
-    let mut open = vec![stage];
-    let mut met = std::collections::BTreeSet::new();
-    while let Some(next) = open.pop() {
-        for need in &stages[next.index()].needs {
-            if *need == sibling {
-                return true;
-            }
-            if met.insert(*need) {
-                open.push(*need);
-            }
-        }
-    }
-    false
 }

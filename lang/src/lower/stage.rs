@@ -343,7 +343,7 @@ impl Lowering<'_> {
             let open = expression
                 .stages()
                 .into_iter()
-                .find(|named| !super::names::ended_before(stages, *named, scope.stage));
+                .find(|named| !otto_core::plan::ended_before(stages, *named, scope.stage));
             if let Some(open) = open {
                 let path = &stages[open.index()].path;
                 let message = format!(
@@ -427,8 +427,7 @@ impl Lowering<'_> {
             self.tell(problem);
             return None;
         }
-        let outer = &self.plan.stages[holder.index()].path;
-        let path = if outer.is_empty() { name.clone() } else { format!("{outer}/{name}") };
+        let path = self.names.path(&self.plan.stages, holder, &name);
         let mut stage = empty(name, Some(holder));
         stage.path = path;
         self.plan.stages.push(stage);

@@ -1,7 +1,7 @@
 //! A plan as a few lines that can be reviewed: only what differs from the defaults.
 
 use otto_core::gate::{Condition, Decided};
-use otto_core::plan::{DEFAULT_QUEUE, Plan, Stage, StepCall, Work};
+use otto_core::plan::{DEFAULT_QUEUE, Plan, Stage, StepCall, Work, long_path};
 use std::fmt::Write;
 
 pub(crate) fn readable(plan: &Plan) -> String {
@@ -21,7 +21,8 @@ pub(crate) fn readable(plan: &Plan) -> String {
         out.push('\n');
     }
     for (id, stage) in plan.ids().zip(&plan.stages) {
-        let depth = stage.path.matches('/').count() + usize::from(stage.parent.is_some());
+        let around = std::iter::successors(stage.parent, |id| plan.stage(*id).parent);
+        let depth = around.count();
         let indent = "  ".repeat(depth);
         let work = match &stage.work {
             Work::Steps(_) => "steps",
@@ -32,7 +33,9 @@ pub(crate) fn readable(plan: &Plan) -> String {
             Work::Nothing => "nothing",
         };
         let name = if stage.name.is_empty() { "pipeline" } else { &stage.name };
-        writeln!(out, "{indent}{id} {name}: {work}").expect("a string");
+        let is_short = stage.path != long_path(&plan.stages, id);
+        let path = if is_short { format!(" (path {})", stage.path) } else { String::new() };
+        writeln!(out, "{indent}{id} {name}: {work}{path}").expect("a string");
         for line in details(plan, stage) {
             writeln!(out, "{indent}   | {line}").expect("a string");
         }

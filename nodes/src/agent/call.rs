@@ -199,9 +199,10 @@ fn is_reserved(name: &str) -> bool {
     name.starts_with("OTTO_") || name.starts_with("VAR_")
 }
 
-/// The environment variable of a captured value; shells know no `-` in names.
+/// The environment variable of a captured value, in capitals like all of them; shells know no `-`
+/// in names.
 fn variable(name: &str) -> String {
-    format!("VAR_{}", name.replace('-', "_"))
+    format!("VAR_{}", name.replace('-', "_").to_ascii_uppercase())
 }
 
 /// Hands a script to the interpreter that its first line names, else to `sh -xe`. Its text is never

@@ -150,6 +150,11 @@ impl Log {
         *self.extent.borrow()
     }
 
+    /// How many bytes it has.
+    pub(super) fn length(&self) -> u64 {
+        self.extent().length
+    }
+
     fn tail(&self) -> MutexGuard<'_, Tail> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -276,7 +276,7 @@ impl Stage for OpenStage {
             None => Ok(plain_end(Outcome::Success)),
         };
         *self.current() = Current::default();
-        end
+        end.map(|end| StepEnd { log_bytes: Some(self.log.length()), ..end })
     }
 
     async fn interrupt(&self, reason: EndReason) {
@@ -339,6 +339,7 @@ fn plain_end(outcome: Outcome) -> StepEnd {
     StepEnd {
         outcome,
         detail: String::new(),
+        log_bytes: None,
         ends_run: false,
         captured: BTreeMap::new(),
         dropped: Vec::new(),
@@ -356,6 +357,7 @@ fn conclude(called: &Called<'_>, exit: Exit, said: Said, reason: Option<EndReaso
     StepEnd {
         outcome: reason.map_or(spoken, outcome_of),
         detail,
+        log_bytes: None,
         ends_run: said.ends_run,
         captured: said.captured,
         dropped: said.dropped.into_iter().collect(),

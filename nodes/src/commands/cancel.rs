@@ -9,6 +9,7 @@ use serde_json::json;
 #[derive(Args, Debug)]
 pub(super) struct Cancel {
     /// The run's number [default: the latest]
+    #[arg(value_parser = session::run_number)]
     run: Option<u64>,
     /// Why, for those who look at it later
     #[arg(long)]

@@ -173,7 +173,7 @@ impl Following<'_> {
             self.run.apply(&entry);
             self.view.entry(&self.context.screen, &self.run, &entry)?;
             for stage in failed(&self.run, &entry) {
-                let told = tail(&self.watched.client, &self.run, stage).await;
+                let told = tail::of(&self.watched.client, &self.run, stage).await;
                 if let Some(told) = told.map_err(session::fault)? {
                     self.view.failure(&self.context.screen, &told);
                 }
@@ -187,7 +187,7 @@ impl Following<'_> {
         let Ok(reasons) = answer else { return };
         for (stage, reason) in &reasons {
             if self.reasons.get(stage) != Some(reason) {
-                self.view.waits(&self.context.screen, &self.run, *stage, reason);
+                self.view.waits(&self.run, *stage, reason);
             }
         }
         self.reasons = reasons;

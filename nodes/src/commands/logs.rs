@@ -1,17 +1,21 @@
 //! `otto logs`: what the steps of a run printed.
+//!
+//! Stages that print at the same time are followed together, line by line, each line behind the
+//! name of its stage; what one stage prints alone is printed as it is.
 
 use super::ansi::harmless;
 use super::fault::{Exit, Fault, Id};
 use super::{Context, session};
-use crate::client::{Client, LogFollow};
+use crate::client::{Client, ClientError, LogFollow};
 use crate::rpc::api::ReadLog;
 use crate::wire::frame::MAX_LOG_PART;
 use clap::Args;
+use futures::stream::{self, LocalBoxStream, SelectAll, StreamExt};
 use otto_core::ids::{Attempt, StageId};
 use otto_core::run::Run;
 use otto_core::run::event::{Entry, Event};
 use serde_json::json;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, stdout};
 use std::sync::Arc;
 
@@ -20,154 +24,188 @@ use std::sync::Arc;
 #[command(after_help = "\
 Examples:
   otto logs             all of the latest run
+  otto logs test        one stage of the latest run
   otto logs 2 test -f   one stage of run 2, as it goes on")]
 pub(super) struct Logs {
-    /// The run's number [default: the latest]
-    run: Option<u64>,
-    /// The stage: its path, or its last name [default: all]
-    stage: Option<String>,
+    #[command(flatten)]
+    target: session::Target,
     /// Go on until the run ends
     #[arg(long, short)]
     follow: bool,
     /// Which attempt at the stage [default: the last]
-    #[arg(long, value_name = "NUMBER", requires = "stage", conflicts_with = "follow")]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "follow")]
     attempt: Option<u32>,
 }
 
 impl Logs {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Fault> {
+        let (number, named) = self.target.read()?;
+        if self.attempt.is_some() && named.is_none() {
+            return Err(Fault::usage(Id::BadArgument, "an attempt is one at a stage")
+                .at("--attempt")
+                .help("name the stage too: otto logs 2 test --attempt 1"));
+        }
         session::block_on(async {
             let client = session::connect().await?;
-            let listed = session::find_run(context, &client, self.run).await?;
+            let listed = session::find_run(context, &client, number).await?;
             if self.follow {
                 let plan = Arc::new(session::plan(&client, &listed).await?);
                 let run = Run::new(listed.run, plan);
-                let only = self.only(&run)?;
-                return Printer::new(context, &client, only.is_none()).follow(run, only).await;
+                let only = only(&run, named.as_deref())?;
+                let mut printer = Printer::new(context, &client, only.is_none());
+                printer.follow(run, only).await?;
+                return Ok(Exit::Done);
             }
             let (run, _) = session::replay(&client, &listed).await?;
-            let only = self.only(&run)?;
-            let logs = self.wanted(&run, only)?;
+            let only = only(&run, named.as_deref())?;
+            let logs = wanted(&run, only, self.attempt)?;
             let mut printer = Printer::new(context, &client, logs.len() > 1);
-            for (stage, attempt) in logs {
-                printer.print(&run, stage, attempt).await?;
+            for log in logs {
+                printer.print(&run, log).await?;
             }
             Ok(Exit::Done)
         })
     }
-
-    fn only(&self, run: &Run) -> Result<Option<StageId>, Fault> {
-        self.stage.as_deref().map(|stage| session::find_stage(run.plan(), stage)).transpose()
-    }
-
-    /// The logs that are there: the last attempt of each stage, or the one that is named.
-    fn wanted(&self, run: &Run, only: Option<StageId>) -> Result<Vec<(StageId, Attempt)>, Fault> {
-        if let (Some(stage), Some(number)) = (only, self.attempt) {
-            let there = run.stage(stage).is_some_and(|state| {
-                state.attempts.iter().any(|attempt| attempt.attempt.0 == number)
-            });
-            if !there {
-                return Err(Fault::usage(Id::BadArgument, format!("there is no attempt {number}"))
-                    .at(run.plan().stage(stage).path.clone()));
-            }
-            return Ok(vec![(stage, Attempt(number))]);
-        }
-        let within = |id: &StageId| only.is_none_or(|only| is_within(run, *id, only));
-        let logs: Vec<(StageId, Attempt)> = run
-            .stages()
-            .filter(|(id, ..)| within(id))
-            .filter_map(|(id, _, state)| Some((id, state.attempts.last()?.attempt)))
-            .collect();
-        Ok(logs)
-    }
 }
 
-/// Whether a stage is another one or inside of it.
-fn is_within(run: &Run, id: StageId, outer: StageId) -> bool {
-    let mut at = Some(id);
-    while let Some(stage) = at {
-        if stage == outer {
-            return true;
-        }
-        at = run.plan().stage(stage).parent;
-    }
-    false
+fn only(run: &Run, named: Option<&str>) -> Result<Option<StageId>, Fault> {
+    named.map(|stage| session::find_stage(run.plan(), stage)).transpose()
 }
 
-/// Prints logs one after another.
+/// The logs that are there: the last attempt of each stage, or the one that is named.
+fn wanted(run: &Run, only: Option<StageId>, attempt: Option<u32>) -> Result<Vec<Key>, Fault> {
+    if let (Some(stage), Some(number)) = (only, attempt) {
+        let there = run
+            .stage(stage)
+            .is_some_and(|state| state.attempts.iter().any(|attempt| attempt.attempt.0 == number));
+        if !there {
+            return Err(Fault::usage(Id::BadArgument, format!("there is no attempt {number}"))
+                .at(run.plan().path(stage)));
+        }
+        return Ok(vec![(stage, Attempt(number))]);
+    }
+    let within = |id: &StageId| only.is_none_or(|only| run.plan().is_within(*id, only));
+    let logs: Vec<Key> = run
+        .stages()
+        .filter(|(id, ..)| within(id))
+        .filter_map(|(id, _, state)| Some((id, state.attempts.last()?.attempt)))
+        .collect();
+    Ok(logs)
+}
+
+/// An attempt's log.
+type Key = (StageId, Attempt);
+
+/// Bytes of a log; `None` is its end.
+type Piece = (Key, Result<Option<Vec<u8>>, ClientError>);
+
+/// Prints logs: one after another, or those that grow at the same time side by side.
 struct Printer<'a> {
     context: &'a Context,
     client: &'a Client,
     /// Whether each log gets a title, on standard error.
     titles: bool,
+    /// The logs that are followed now, with what is left of their last lines.
+    live: BTreeMap<Key, Lines>,
+    /// The log whose title is the last one that was printed.
+    titled: Option<Key>,
 }
 
 impl<'a> Printer<'a> {
     fn new(context: &'a Context, client: &'a Client, titles: bool) -> Self {
-        Self { context, client, titles }
+        Self { context, client, titles, live: BTreeMap::new(), titled: None }
     }
 
     /// Prints a log as far as it goes now.
-    async fn print(&mut self, run: &Run, stage: StageId, attempt: Attempt) -> Result<(), Fault> {
-        self.title(run, stage, attempt);
+    async fn print(&mut self, run: &Run, log: Key) -> Result<(), Fault> {
+        self.title(run, log);
+        let (stage, attempt) = log;
         let limit = u32::try_from(MAX_LOG_PART).unwrap_or(u32::MAX);
         let mut read = ReadLog { run: run.id(), stage, attempt, offset: 0, limit, wait_ms: 0 };
         let mut lines = Lines::default();
         loop {
             let part = self.client.log_part(read).await.map_err(session::fault)?;
             if part.bytes.is_empty() {
-                return self.put(run, stage, attempt, &lines.rest());
+                return self.put(run, log, &lines.rest());
             }
             read.offset += part.bytes.len() as u64;
-            self.put(run, stage, attempt, &lines.whole(&part.bytes))?;
+            self.put(run, log, &lines.whole(&part.bytes))?;
         }
     }
 
     /// Prints the logs of attempts as they start, until the run has ended.
-    async fn follow(&mut self, mut run: Run, only: Option<StageId>) -> Result<Exit, Fault> {
-        let mut entries = self.client.follow(run.id(), 0);
-        let mut coming: VecDeque<(StageId, Attempt)> = VecDeque::new();
-        loop {
-            while let Some((stage, attempt)) = coming.pop_front() {
-                self.title(&run, stage, attempt);
-                let mut log: LogFollow = self.client.log(run.id(), stage, attempt, 0);
-                let mut lines = Lines::default();
-                while let Some(bytes) = log.next().await.map_err(session::fault)? {
-                    self.put(&run, stage, attempt, &lines.whole(&bytes))?;
+    async fn follow(&mut self, mut run: Run, only: Option<StageId>) -> Result<(), Fault> {
+        let entries = self.client.follow(run.id(), 0);
+        let batches = stream::unfold(entries, |mut entries| async {
+            let batch = entries.next().await;
+            Some((batch, entries))
+        });
+        tokio::pin!(batches);
+        let mut logs: SelectAll<LocalBoxStream<'_, Piece>> = SelectAll::new();
+        let mut goes_on = true;
+        while goes_on || !logs.is_empty() {
+            tokio::select! {
+                biased;
+                Some(batch) = batches.next(), if goes_on => {
+                    let batch = batch.map_err(session::fault)?;
+                    goes_on = batch.is_some();
+                    let batch = batch.unwrap_or_default();
+                    batch.iter().for_each(|entry| run.apply(entry));
+                    for (stage, attempt) in batch.iter().flat_map(awarded) {
+                        if only.is_some_and(|only| !run.plan().is_within(stage, only)) {
+                            continue;
+                        }
+                        if has_ended(&run, stage, attempt) {
+                            self.print(&run, (stage, attempt)).await?;
+                            continue;
+                        }
+                        let log = self.client.log(run.id(), stage, attempt, 0);
+                        logs.push(pieces((stage, attempt), log));
+                        self.live.insert((stage, attempt), Lines::default());
+                    }
+                    goes_on &= run.outcome().is_none();
                 }
-                self.put(&run, stage, attempt, &lines.rest())?;
-            }
-            if run.outcome().is_some() {
-                return Ok(Exit::Done);
-            }
-            let batch = entries.next().await.map_err(session::fault)?;
-            for entry in batch.unwrap_or_default() {
-                run.apply(&entry);
-                coming
-                    .extend(awarded(&entry).filter(|(stage, _)| {
-                        only.is_none_or(|only| is_within(&run, *stage, only))
-                    }));
+                Some((log, piece)) = logs.next() => {
+                    self.piece(&run, log, piece.map_err(session::fault)?)?;
+                }
             }
         }
+        Ok(())
     }
 
-    fn title(&self, run: &Run, stage: StageId, attempt: Attempt) {
-        if self.titles && !self.context.json {
-            let path = &run.plan().stage(stage).path;
-            let again = if attempt == Attempt::FIRST {
-                String::new()
-            } else {
-                format!(", attempt {attempt}")
-            };
-            let title = self.context.screen.err.strong(&format!("── {path}{again}"));
-            self.context.screen.tell(title);
+    /// Prints what came of a log that is followed.
+    fn piece(&mut self, run: &Run, log: Key, bytes: Option<Vec<u8>>) -> Result<(), Fault> {
+        let Some(lines) = self.live.get_mut(&log) else { return Ok(()) };
+        let ready = match &bytes {
+            Some(bytes) => lines.whole(bytes),
+            None => lines.rest(),
+        };
+        if !ready.is_empty() && self.live.len() == 1 {
+            self.title(run, log);
         }
+        self.put(run, log, &ready)?;
+        if bytes.is_none() {
+            self.live.remove(&log);
+        }
+        Ok(())
     }
 
-    fn put(&self, run: &Run, stage: StageId, attempt: Attempt, bytes: &[u8]) -> Result<(), Fault> {
+    /// Says whose log follows, unless that was the last thing said.
+    fn title(&mut self, run: &Run, log: Key) {
+        if !self.titles || self.context.json || self.titled == Some(log) {
+            return;
+        }
+        self.titled = Some(log);
+        let title = self.context.screen.err.strong(&format!("── {}", name(run, log)));
+        self.context.screen.tell(title);
+    }
+
+    /// Prints whole lines of a log.
+    fn put(&mut self, run: &Run, log: Key, bytes: &[u8]) -> Result<(), Fault> {
         if bytes.is_empty() {
             return Ok(());
         }
+        let (stage, attempt) = log;
         let screen = &self.context.screen;
         if self.context.json {
             let path = &run.plan().stage(stage).path;
@@ -177,16 +215,62 @@ impl<'a> Printer<'a> {
             }
             return Ok(());
         }
+        let bytes = if self.live.len() > 1 {
+            // A title that was printed before says nothing of the lines to come.
+            self.titled = None;
+            let width = self.live.keys().map(|log| name(run, *log).chars().count()).max();
+            let name = format!("{:width$} │", name(run, log), width = width.unwrap_or(0));
+            prefixed(&screen.out.mark(&name), bytes)
+        } else {
+            bytes.to_vec()
+        };
         if stdout().is_terminal() {
-            let text = String::from_utf8_lossy(bytes);
+            let text = String::from_utf8_lossy(&bytes);
             return screen.data(harmless(&text, screen.out.colored));
         }
         screen.data(bytes)
     }
 }
 
+/// The pieces of a log, its end included.
+fn pieces<'a>(log: Key, follow: LogFollow) -> LocalBoxStream<'a, Piece> {
+    stream::unfold(Some(follow), move |follow| async move {
+        let mut follow = follow?;
+        let piece = follow.next().await;
+        let more = matches!(piece, Ok(Some(_)));
+        Some(((log, piece), more.then_some(follow)))
+    })
+    .boxed_local()
+}
+
+/// The name of a log, for people.
+fn name(run: &Run, (stage, attempt): Key) -> String {
+    let path = run.plan().path(stage);
+    if attempt == Attempt::FIRST { path.to_owned() } else { format!("{path}, attempt {attempt}") }
+}
+
+/// Lines, each behind a name.
+fn prefixed(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(bytes.len() * 2);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        lines.extend_from_slice(name.as_bytes());
+        lines.push(b' ');
+        lines.extend_from_slice(line);
+        if !line.ends_with(b"\n") {
+            lines.push(b'\n');
+        }
+    }
+    lines
+}
+
+/// Whether an attempt is over, and its log whole.
+fn has_ended(run: &Run, stage: StageId, attempt: Attempt) -> bool {
+    let attempts = run.stage(stage).map(|state| state.attempts.as_slice()).unwrap_or_default();
+    attempts.iter().any(|it| it.attempt == attempt && it.ended.is_some())
+}
+
 /// The attempts that an entry awarded.
-fn awarded(entry: &Entry) -> impl Iterator<Item = (StageId, Attempt)> {
+fn awarded(entry: &Entry) -> impl Iterator<Item = Key> {
     entry.events.iter().filter_map(|event| match event {
         Event::StageAwarded { stage, attempt, .. } => Some((*stage, *attempt)),
         _ => None,
@@ -215,5 +299,20 @@ impl Lines {
     /// What is left of a last line without an end.
     fn rest(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.begun)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lines, prefixed};
+
+    #[test]
+    fn lines_are_cut_at_their_ends_and_stand_behind_a_name() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.whole(b"one\ntw"), b"one\n");
+        assert_eq!(lines.whole(b"o"), b"");
+        assert_eq!(lines.whole(b"\nthree\nfo"), b"two\nthree\n");
+        assert_eq!(lines.rest(), b"fo");
+        assert_eq!(prefixed("A |", b"one\ntwo"), b"A | one\nA | two\n");
     }
 }

@@ -1,7 +1,7 @@
 //! `otto replay`: the exact state of a run at any time, from its journal.
 
 use super::fault::{Exit, Fault, Id};
-use super::view::{path, stage_line};
+use super::view::stage_line;
 use super::{Context, clock, session};
 use clap::Args;
 use otto_core::ids::StageId;
@@ -24,6 +24,7 @@ Examples:
   otto replay 2 --entries 5     after the first five entries of its journal")]
 pub(super) struct Replay {
     /// The run's number [default: the latest]
+    #[arg(value_parser = session::run_number)]
     run: Option<u64>,
     /// The time: 14:03, 2026-11-22 14:03:07, or with a zone
     #[arg(long, value_name = "TIME")]
@@ -74,11 +75,17 @@ fn text(context: &Context, run: &Run, entries: &[Entry], now: Timestamp, all: us
         clock::date_and_time(now),
         entries.len(),
     )];
+    let mut depths: Vec<usize> = Vec::with_capacity(run.plan().stages.len());
     for (id, stage, _) in run.stages() {
         if id == StageId::ROOT && run.plan().stages.len() > 1 {
+            depths.push(0);
             continue;
         }
-        let depth = stage.path.matches('/').count();
+        depths.push(match stage.parent {
+            None | Some(StageId::ROOT) => 0,
+            Some(parent) => depths[parent.index()] + 1,
+        });
+        let depth = depths[id.index()];
         lines.push(format!("{}{}", "  ".repeat(depth), stage_line(paint, run, id, now, "▸")));
     }
     lines.push(match run.outcome() {
@@ -95,7 +102,7 @@ fn text(context: &Context, run: &Run, entries: &[Entry], now: Timestamp, all: us
 
 /// A duty for people.
 fn in_words(run: &Run, duty: &Duty) -> String {
-    let path = |stage: &StageId| path(run.plan(), *stage);
+    let path = |stage: &StageId| run.plan().path(*stage);
     match duty {
         Duty::Offer { stage, attempt, since } => {
             let since = clock::date_and_time(*since);

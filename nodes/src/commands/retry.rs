@@ -18,6 +18,7 @@ Examples:
   otto retry 2 --all    run 2, everything")]
 pub(super) struct RetryCommand {
     /// The run's number [default: the latest]
+    #[arg(value_parser = session::run_number)]
     run: Option<u64>,
     /// Repeat only what did not succeed (the default)
     #[arg(long, conflicts_with = "all")]

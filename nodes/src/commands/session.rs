@@ -2,15 +2,15 @@
 
 use super::Context;
 use super::fault::{Fault, Id};
-use super::view::path;
 use crate::client::{Client, ClientError};
 use crate::node::local_client;
 use crate::node::place::Place;
 use crate::rpc::api::{ApiError, Follow, ListRuns, Listed};
 use crate::wire::hello::HelloError;
+use clap::Args;
 use otto_core::ids::{CommandId, ProjectId, RunId, StageId};
 use otto_core::journal::decode;
-use otto_core::plan::Plan;
+use otto_core::plan::{Plan, long_path};
 use otto_core::run::Run;
 use otto_core::run::event::Entry;
 use std::future::Future;
@@ -73,6 +73,38 @@ pub(super) fn fault(error: ClientError) -> Fault {
                 .help("see `otto doctor`; runs are safe, and go on when it is over")
         }
     }
+}
+
+/// Which run is meant, and which of its stages.
+#[derive(Args, Debug)]
+pub(super) struct Target {
+    /// The run's number [default: the latest]
+    run: Option<String>,
+    /// The stage: its path, or the end of it [default: all]
+    stage: Option<String>,
+}
+
+impl Target {
+    /// The run's number and the stage. A first word that is no number is a stage of the latest run.
+    ///
+    /// # Errors
+    /// When two words are given, and the first is no number.
+    pub(super) fn read(self) -> Result<(Option<u64>, Option<String>), Fault> {
+        let Some(first) = self.run else { return Ok((None, None)) };
+        match (run_number(&first), self.stage) {
+            (Ok(number), stage) => Ok((Some(number), stage)),
+            (Err(_), None) => Ok((None, Some(first))),
+            (Err(why), Some(_)) => Err(Fault::usage(Id::BadArgument, why).at(first)),
+        }
+    }
+}
+
+/// Reads the number of a run.
+///
+/// # Errors
+/// When it is none, in words for the command line.
+pub(super) fn run_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a run goes by its number; `otto runs` lists them".to_owned())
 }
 
 /// A run of the project that is meant: the one with this number, else the latest.
@@ -138,29 +170,43 @@ pub(super) async fn replay(client: &Client, listed: &Listed) -> Result<(Run, Vec
     }
 }
 
-/// The stage that a person means: by its path, or by its last name where only one stage has it.
+/// The stage that a person means: by its path, or by the end of one, with or without the names of
+/// groups, where only one stage has it.
 ///
 /// # Errors
 /// When no stage or several have it.
 pub(super) fn find_stage(plan: &Plan, named: &str) -> Result<StageId, Fault> {
+    let named = named.trim_matches('/');
     if let Some(id) = plan.find(named) {
         return Ok(id);
     }
+    let all = || plan.ids().filter(|id| *id != StageId::ROOT);
+    let ends = |path: &str| {
+        let (path, named) = (path.to_lowercase(), named.to_lowercase());
+        path.strip_suffix(&named).is_some_and(|outer| outer.is_empty() || outer.ends_with('/'))
+    };
     let is_meant =
-        |id: &StageId| plan.stage(*id).name.eq_ignore_ascii_case(named) || path(plan, *id) == named;
-    let same_name: Vec<StageId> = plan.ids().filter(is_meant).collect();
+        |id: &StageId| ends(&plan.stage(*id).path) || ends(&long_path(&plan.stages, *id));
+    let meant: Vec<StageId> = all().filter(is_meant).collect();
     let paths =
-        |ids: &[StageId]| ids.iter().map(|id| path(plan, *id)).collect::<Vec<_>>().join(", ");
-    match same_name.as_slice() {
+        |ids: &[StageId]| ids.iter().map(|id| plan.path(*id)).collect::<Vec<_>>().join(", ");
+    match meant.as_slice() {
         [one] => Ok(*one),
+        [] if named == plan.path(StageId::ROOT) => Ok(StageId::ROOT),
         [] => {
-            let all: Vec<StageId> = plan.ids().skip(1).take(20).collect();
-            Err(Fault::usage(Id::UnknownStage, format!("there is no stage '{named}'"))
-                .help(format!("stages are: {}", paths(&all))))
+            let fault = Fault::usage(Id::UnknownStage, format!("there is no stage '{named}'"));
+            let words = all().map(|id| plan.path(id));
+            let near =
+                otto_lang::nearest(named, words).map(|near| format!("did you mean '{near}'?"));
+            let some: Vec<StageId> = all().filter(|id| !plan.is_group(*id)).take(20).collect();
+            Err(fault.help(near.unwrap_or_else(|| format!("stages are: {}", paths(&some)))))
         }
         several => {
             Err(Fault::usage(Id::UnknownStage, format!("several stages are called '{named}'"))
-                .help(format!("write the whole path: {}", paths(several))))
+                .help(format!(
+                    "write the whole path: {}",
+                    paths(&several[..several.len().min(20)])
+                )))
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Tools that a plan needs and this machine lacks, so that they are named before anything starts.
 
-use super::view::path;
 use otto_core::capability::Need;
 use otto_core::plan::Plan;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +15,7 @@ pub(super) fn missing(plan: &Plan) -> BTreeMap<String, BTreeSet<String>> {
             continue;
         }
         for tool in lacking(&stage.runtime) {
-            missing.entry(tool).or_default().insert(path(plan, id));
+            missing.entry(tool).or_default().insert(plan.path(id).to_owned());
         }
     }
     missing

@@ -14,6 +14,7 @@ use std::sync::Arc;
 )]
 pub(super) struct Watch {
     /// The run's number [default: the latest]
+    #[arg(value_parser = session::run_number)]
     run: Option<u64>,
     #[command(flatten)]
     pub(super) watching: Watching,

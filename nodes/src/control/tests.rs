@@ -239,6 +239,7 @@ async fn finish(agent: &AgentLink, assignment: &Assignment, outcome: Outcome) {
         captured: BTreeMap::new(),
         artifacts: BTreeMap::new(),
         log_bytes: Some(6),
+        ends_run: false,
     };
     let reports = vec![Report::Finished { lease, facts: Vec::new(), end }];
     assert_eq!(agent.report(AGENT, reports).await, Ok(vec![ReportAnswer::Taken]));

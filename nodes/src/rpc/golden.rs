@@ -193,7 +193,11 @@ fn agent_frames(frames: &mut Frames) {
     let fact = StepFact {
         step: StepPlace { section: Section::Finally, index: 1 },
         at: Timestamp(5),
-        what: StepChange::Ended { outcome: Outcome::Failed, detail: "exit code 1".to_owned() },
+        what: StepChange::Ended {
+            outcome: Outcome::Failed,
+            detail: "exit code 1".to_owned(),
+            log_bytes: None,
+        },
     };
     let end = AttemptEnd {
         outcome: Outcome::Failed,
@@ -201,6 +205,7 @@ fn agent_frames(frames: &mut Frames) {
         captured: BTreeMap::new(),
         artifacts: BTreeMap::from([("a".to_owned(), Digest([2; 32]))]),
         log_bytes: Some(7),
+        ends_run: false,
     };
     let reports = vec![
         Report::Declined { lease: LEASE },

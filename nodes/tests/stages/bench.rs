@@ -192,6 +192,7 @@ pub(crate) fn assignment(steps: Vec<StepCall>) -> Assignment {
         timeout: None,
         snapshot: None,
         outputs: BTreeMap::new(),
+        captured: BTreeMap::new(),
         artifacts: BTreeMap::new(),
     }
 }

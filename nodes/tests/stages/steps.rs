@@ -80,7 +80,7 @@ fn environment() {
         asked.settings.insert("COLOR".to_owned(), "blue".to_owned());
         asked.steps[0].settings.insert("FROM".to_owned(), "step".to_owned());
         asked.steps[0].settings.insert("OTTO_RUN".to_owned(), "forged".to_owned());
-        asked.steps[0].settings.insert("VAR_tone".to_owned(), "forged".to_owned());
+        asked.steps[0].settings.insert("VAR_TONE".to_owned(), "forged".to_owned());
         let stage = bench.open(&asked).await;
         let captured = [("tone".to_owned(), Value::Text("deep".to_owned()))].into();
         step(&*stage, 0, &captured).await.expect("a step");
@@ -103,12 +103,12 @@ fn environment() {
             "SHELL",
             "TMPDIR",
             "USER",
-            "VAR_tone",
+            "VAR_TONE",
         ];
         assert_eq!(names, expected);
         assert_eq!(variables["FROM"], "step");
         assert_eq!(variables["OTTO_RUN"], "1");
-        assert_eq!(variables["VAR_tone"], "deep");
+        assert_eq!(variables["VAR_TONE"], "deep");
         assert!(variables["PWD"].ends_with("/files"), "{}", variables["PWD"]);
     });
 }

@@ -60,6 +60,31 @@ pipeline {
     );
 }
 
+#[test]
+fn changes_are_told_to_programs_one_a_line() {
+    let ottofile = "\
+pipeline {
+  parallel { stage('Build') { steps { sh 'echo built' } } }
+  stage('Test') { steps { sh 'echo first'  sh 'echo bad; exit 4' } finally { sh 'echo tidy' } }
+  choose { when (branch == 'main') { stage('Ship') { steps { sh 'true' } } } }
+}
+";
+    check(
+        "changes",
+        &[("Ottofile", ottofile)],
+        &[
+            "otto run --json --watch",
+            "otto why",
+            "otto why --json",
+            "otto logs test",
+            "otto logs parallel-1/Build",
+            "otto logs 1 bild",
+            "otto logs -f",
+            "otto cancel Build",
+        ],
+    );
+}
+
 /// Starts a run in the foreground and waits until it has begun.
 fn started(session: &Session) -> (std::process::Child, BufReader<std::process::ChildStderr>) {
     let mut command = session.command("otto run --progress plain");

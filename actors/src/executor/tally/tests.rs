@@ -32,6 +32,7 @@ fn assignment() -> Assignment {
         timeout: None,
         snapshot: None,
         outputs: BTreeMap::from([("count".to_owned(), ValueType::Number)]),
+        captured: BTreeMap::from([("count".to_owned(), Value::Boolean(true))]),
         artifacts: BTreeMap::new(),
     }
 }
@@ -55,6 +56,7 @@ fn ended(outcome: Outcome, ends_run: bool) -> StepEnd {
     StepEnd {
         outcome,
         detail: "exit code 1".to_owned(),
+        log_bytes: None,
         ends_run,
         captured: BTreeMap::new(),
         dropped: Vec::new(),
@@ -66,7 +68,8 @@ fn ended(outcome: Outcome, ends_run: bool) -> StepEnd {
 fn attempts_come_to_what_their_steps_did() {
     use Turn::{Ends, EndsRun, NoMore, Overdue, Stop};
     let check = |turns: &[Turn], steps: &str, outcome: Outcome, cause: &str| {
-        let (assignment, mut tally) = (assignment(), Tally::default());
+        let assignment = assignment();
+        let mut tally = Tally::of(&assignment);
         let mut begun = String::new();
         let mut at = None;
         let mut turns_left = turns.iter();
@@ -97,6 +100,8 @@ fn attempts_come_to_what_their_steps_did() {
         tally.log_bytes = Some(0);
         let end = tally.end(&assignment.outputs).expect("the log is delivered");
         assert_eq!((begun.as_str(), end.outcome, end.cause.as_str()), (steps, outcome, cause));
+        let asked = turns.contains(&EndsRun) && !turns.iter().any(|turn| matches!(turn, Stop(_)));
+        assert_eq!(end.ends_run, asked);
     };
     let (good, bad) = (Ends(Outcome::Success), Ends(Outcome::Failed));
     let shaky = Ends(Outcome::Unstable);
@@ -105,6 +110,13 @@ fn attempts_come_to_what_their_steps_did() {
     check(&[shaky, good, good], "ssf", Outcome::Unstable, "sh: exit code 1");
     check(&[good, good, bad], "ssf", Outcome::Failed, "sh: exit code 1");
     check(&[EndsRun, good], "sf", Outcome::Success, "");
+    check(&[EndsRun, bad], "sf", Outcome::Failed, "sh: exit code 1");
+    check(
+        &[good, Stop(EndReason::Cancelled), EndsRun, good],
+        "ssf",
+        Outcome::Cancelled,
+        "told to end",
+    );
     check(&[Overdue, bad, good], "sf", Outcome::TimedOut, "sh: not done within 5s");
     check(&[Stop(EndReason::Cancelled), bad, bad], "sf", Outcome::Cancelled, "told to end");
     check(&[good, Stop(EndReason::TimedOut), bad, good], "ssf", Outcome::TimedOut, "told to end");
@@ -113,7 +125,7 @@ fn attempts_come_to_what_their_steps_did() {
 
 #[test]
 fn an_attempt_that_ends_before_its_first_step_has_nothing_to_clear_up() {
-    let mut tally = Tally::default();
+    let mut tally = Tally::of(&assignment());
     assert!(tally.stop(EndReason::Cancelled));
     assert!(!tally.stop(EndReason::TimedOut), "the first word counts");
     assert_eq!(tally.next(&assignment(), None), None);
@@ -121,7 +133,8 @@ fn an_attempt_that_ends_before_its_first_step_has_nothing_to_clear_up() {
 
 #[test]
 fn only_what_is_declared_and_fits_leaves_the_attempt() {
-    let (assignment, mut tally) = (assignment(), Tally::default());
+    let assignment = assignment();
+    let mut tally = Tally::of(&assignment);
     let place = StepPlace { section: Section::Steps, index: 0 };
     let captured = |name: &str, value: Value| BTreeMap::from([(name.to_owned(), value)]);
     let mut capture = |captured: BTreeMap<String, Value>| {
@@ -133,6 +146,7 @@ fn only_what_is_declared_and_fits_leaves_the_attempt() {
     let note = "the captured value 'count' is dropped: it is a text, declared is number";
     assert_eq!(capture(captured("count", text())), [note]);
     tally.log_bytes = Some(0);
-    assert_eq!(tally.captured().len(), 1, "steps that follow see it");
+    let seen: Vec<&String> = tally.seen().keys().collect();
+    assert_eq!(seen, ["color", "count"], "steps that follow see it, and what was there before");
     assert_eq!(tally.end(&assignment.outputs).expect("delivered").captured, BTreeMap::new());
 }

@@ -104,6 +104,7 @@ fn an_order_to_start_counts_as_a_renewal() {
         timeout: None,
         snapshot: None,
         outputs: BTreeMap::new(),
+        captured: BTreeMap::new(),
         artifacts: BTreeMap::new(),
     };
     let mut leases = Leases::new(PATIENCE);

@@ -181,6 +181,7 @@ fn end(outcome: Outcome, detail: &str) -> StepEnd {
     StepEnd {
         outcome,
         detail: detail.to_owned(),
+        log_bytes: None,
         ends_run: false,
         captured: BTreeMap::new(),
         dropped: Vec::new(),

@@ -48,6 +48,35 @@ fn the_first_failure_of_a_fanout_ends_the_rest() {
 }
 
 #[test]
+fn a_step_ends_the_run_with_what_it_came_to_so_far() {
+    let root = || {
+        let beside = parallel("p", [steps("a").retry(2, &[RetryReason::Failed], 10), steps("b")]);
+        sequence("", [beside, sequence("g", [steps("c")])])
+    };
+    let success = Some(Outcome::Success);
+    check(root(), "a+ b.", success, "p:success a:success b:success g:skipped c:skipped");
+    check(root(), "a#", Some(Outcome::Failed), "p:failed a:failed b:cancelled g:skipped c:skipped");
+    check(
+        root(),
+        "b- a.",
+        Some(Outcome::Failed),
+        "p:failed a:success b:failed g:skipped c:skipped",
+    );
+    check(root(), "b? a.", success, "p:open a:success b:ending g:skipped c:skipped");
+    check(root(), "b? a. b#", success, "p:cancelled a:success b:cancelled g:skipped c:skipped");
+    let cancelled = Some(Outcome::Cancelled);
+    check(root(), "a? X a.", cancelled, "p:cancelled a:cancelled b:cancelled g:skipped c:skipped");
+    let exit =
+        || sequence("", [steps("a").exit(Gate::Condition(verdict_is(1, "bad"))), steps("b")]);
+    check(exit(), "a.good", Some(Outcome::Failed), "a:failed b:skipped");
+    let mut story = Story::begin(plan(root()));
+    story.tell("b? a.");
+    assert_eq!(story.run.cause(), "p/a ended the run");
+    let why = |name: &str| story.run.why(story.stage(name)).map(|why| why.to_string());
+    assert_eq!(why("c").as_deref(), Some("skipped with g: p/a ended the run"));
+}
+
+#[test]
 fn needs_hold_back_siblings_and_a_failure_passes_over_them() {
     let root = || {
         let b = steps("b").needs(&["a"]);
@@ -163,7 +192,7 @@ fn why_tells_what_a_stage_waits_for_or_how_it_ended() {
     check("a- @10 a-", "a", "failed: step 1: exit code 1");
     check("a- @10 a-", "b", "skipped: it needs p/a, which was failed");
     check("a- @10 a-", "p", "failed: p/a failed");
-    check("a- @10 a-", "d", "skipped with g: stopped by p");
+    check("a- @10 a-", "d", "skipped with g: stopped by p/a");
     check("a? X", "a", "is being ended on 010101010101/1: stopped by ada");
     check("a? X", "b", "skipped: stopped by ada");
     check("a+ b+ c+", "d", "skipped: branch is \"fix-1\", not \"main\"");

@@ -44,6 +44,10 @@ pub(crate) fn plans() -> Vec<(&'static str, Node)> {
             sequence("g", [steps("a").retry(2, &[TimedOut, Lost], 40).timeout(25)]).timeout(30),
         ),
         (
+            "ended beside a retry",
+            parallel("", [steps("a").retry(2, &[Failed], 10), sequence("s", [steps("b"), good()])]),
+        ),
+        (
             "nested",
             fanout("", [sequence("s", [steps("a"), steps("b")]), parallel("p", [steps("c")])]),
         ),

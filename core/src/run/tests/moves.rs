@@ -46,17 +46,28 @@ fn held(stage: StageId, attempt: Attempt, epoch: Epoch) -> Vec<Wish> {
         let step = StepPlace { section: Section::Steps, index };
         StepFact { step, at: Timestamp(5), what }
     };
-    let ended = StepChange::Ended { outcome: Outcome::Success, detail: String::new() };
+    let outcome = Outcome::Success;
+    let ended = StepChange::Ended { outcome, detail: String::new(), log_bytes: Some(9) };
     let (began, ended) = (fact(0, StepChange::Began), fact(0, ended));
     let facts = vec![began.clone(), began, ended.clone(), ended, fact(9, StepChange::Began)];
     vec![
         finish(stage, attempt, epoch, Outcome::Success),
         finish(stage, attempt, epoch, Outcome::Unstable),
         finish(stage, attempt, epoch, Outcome::Failed),
+        ending_the_run(finish(stage, attempt, epoch, Outcome::Success)),
+        ending_the_run(finish(stage, attempt, epoch, Outcome::Failed)),
         lose(stage, attempt, epoch),
         Wish::Decline { stage, attempt, epoch },
         Wish::Report { stage, attempt, epoch, facts },
     ]
+}
+
+/// The same, said by an attempt of which a step asked for the run's end.
+fn ending_the_run(mut wish: Wish) -> Wish {
+    if let Wish::Finish { end, .. } = &mut wish {
+        end.ends_run = true;
+    }
+    wish
 }
 
 pub(crate) fn award(stage: StageId, attempt: Attempt) -> Wish {

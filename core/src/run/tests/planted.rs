@@ -182,6 +182,30 @@ fn a_run_never_retires(run: &Run, command: &Command, now: Timestamp) -> Answer {
     })
 }
 
+fn an_end_is_passed_over(run: &Run, command: &Command, now: Timestamp) -> Answer {
+    let Wish::Finish { end, .. } = &command.wish else { return heart(run, command, now) };
+    let mut command = command.clone();
+    if end.ends_run
+        && let Wish::Finish { end, .. } = &mut command.wish
+    {
+        end.ends_run = false;
+    }
+    heart(run, &command, now)
+}
+
+fn an_end_makes_good_what_failed(run: &Run, command: &Command, now: Timestamp) -> Answer {
+    let mut ends = false;
+    altered(run, command, now, |mut event| {
+        ends |= matches!(event, Event::EndRequested { .. });
+        if let Event::RunSettled { outcome, .. } = &mut event
+            && ends
+        {
+            *outcome = Outcome::Success;
+        }
+        vec![event]
+    })
+}
+
 #[test]
 fn each_planted_bug_is_caught() {
     let check = |name: &str, bug: Decider, invariant: &str| {
@@ -198,6 +222,8 @@ fn each_planted_bug_is_caught() {
     check("cancel leaves offers open", cancel_leaves_offers_open, "before its end");
     check("something starts after cancel", something_starts_after_cancel, "I15");
     check("an ended run is cancelled", an_ended_run_is_cancelled, "I15");
+    check("an end is passed over", an_end_is_passed_over, "but it goes on");
+    check("an end makes good what failed", an_end_makes_good_what_failed, "I15");
     check("fanout does not end the rest", fanout_does_not_end_the_rest, "I15");
     check("lost becomes success", lost_becomes_success, "I19");
     check("late success beats the limit", late_success_beats_the_limit, "I19");

@@ -65,7 +65,12 @@ impl Ended {
         match &self.skip {
             None => self.outcome.goes_on(),
             Some(SkipCause::Condition { .. } | SkipCause::OtherArm) => true,
-            Some(SkipCause::Needs { .. } | SkipCause::Parent | SkipCause::Stopped { .. }) => false,
+            Some(
+                SkipCause::Needs { .. }
+                | SkipCause::Parent
+                | SkipCause::Stopped { .. }
+                | SkipCause::RunEnded { .. },
+            ) => false,
         }
     }
 
@@ -86,6 +91,10 @@ pub(crate) struct Referee {
     pub(crate) carried: BTreeSet<StageId>,
     pub(crate) submitted: bool,
     pub(crate) cancelled: bool,
+    /// The stage of which a step asked for the run's end, in time.
+    pub(crate) ender: Option<StageId>,
+    /// That end was journaled.
+    pub(crate) run_ended: bool,
     pub(crate) settled: Option<Outcome>,
     pub(crate) retired: bool,
     last_epoch: Epoch,
@@ -105,6 +114,8 @@ impl Referee {
             carried: BTreeSet::new(),
             submitted: false,
             cancelled: false,
+            ender: None,
+            run_ended: false,
             settled: None,
             retired: false,
             last_epoch: Epoch::default(),
@@ -198,6 +209,7 @@ impl Referee {
                 self.cancelled = true;
                 must(self.settled.is_none(), || "I15: cancelled after its end".to_owned())
             }
+            Event::EndRequested { stage, .. } => self.end_requested(*stage),
             Event::RunSettled { outcome, .. } => self.run_settled(*outcome),
             Event::RunRetired { .. } => self.run_retired(),
             Event::CommandAnswered { .. } => Ok(()),
@@ -300,7 +312,8 @@ impl Referee {
     }
 
     fn stopped(&mut self, stage: StageId, attempt: Attempt) -> Complaint {
-        let is_right = self.cancelled || reference::inside_failed_fanout(self, stage);
+        let is_over = self.cancelled || self.run_ended;
+        let is_right = is_over || reference::inside_failed_fanout(self, stage);
         must(is_right, || "it is stopped for no good reason".to_owned())?;
         let live = self.live(stage, attempt)?;
         live.ending.get_or_insert(EndReason::Cancelled);
@@ -326,6 +339,10 @@ impl Referee {
             (None, _) => None,
         };
         must(told == Some(outcome), || format!("I19: its agent said {told:?}"))?;
+        let asks = matches!(wish, Wish::Finish { end, .. } if end.ends_run);
+        if asks && live.ending.is_none() && outcome != Outcome::Lost && self.settled.is_none() {
+            self.ender = Some(stage);
+        }
         let seen = &mut self.stages[stage.index()];
         seen.live = None;
         seen.last = Some((attempt, outcome, live.again));
@@ -373,13 +390,26 @@ impl Referee {
         may
     }
 
+    fn end_requested(&mut self, stage: StageId) -> Complaint {
+        self.run_ended = true;
+        let has_ended = self.stages[stage.index()].ended.is_some();
+        must(self.ender == Some(stage) && has_ended && self.settled.is_none(), || {
+            "I15: nobody asked for the run's end, or too late".to_owned()
+        })
+    }
+
     fn run_settled(&mut self, outcome: Outcome) -> Complaint {
         must(self.settled.is_none(), || "I6: the run settles twice".to_owned())?;
         self.settled = Some(outcome);
         let root = self.stages[0].ended.as_ref().map(|ended| ended.outcome);
-        let is_right =
-            if self.cancelled { outcome == Outcome::Cancelled } else { root == Some(outcome) };
-        must(is_right, || format!("I15: the pipeline ended as {root:?}"))
+        let wanted = if self.cancelled {
+            Some(Outcome::Cancelled)
+        } else if self.run_ended {
+            Some(reference::worst_so_far(self))
+        } else {
+            root
+        };
+        must(wanted == Some(outcome), || format!("I15: the pipeline ended as {wanted:?}"))
     }
 
     fn run_retired(&mut self) -> Complaint {
@@ -412,12 +442,16 @@ impl Referee {
             must(!is_stuck, || format!("L1: all inside stage {id} has ended, but it has not"))?;
             let is_due = is_pending && self.settled.is_none() && may_enter(self, id);
             must(!is_due, || format!("L1: stage {id} may be entered, but was not"))?;
-            let must_end = self.cancelled || reference::inside_failed_fanout(self, id);
+            let is_over = self.cancelled || self.run_ended;
+            let must_end = is_over || reference::inside_failed_fanout(self, id);
             let goes_on = seen.offered.is_some()
                 || seen.paused.is_some()
                 || seen.live.as_ref().is_some_and(|live| live.ending.is_none());
             must(!(must_end && goes_on), || format!("I15: stage {id} goes on"))?;
         }
+        must(self.ender.is_some() == self.run_ended, || {
+            "I15: a step ended the run, but it goes on".to_owned()
+        })?;
         let is_held = self.stages.iter().any(|seen| seen.live.is_some());
         let is_over = self.settled.is_some() && !is_held;
         must(is_over == self.retired, || "L1: it owes nothing, but did not retire".to_owned())

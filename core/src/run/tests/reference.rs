@@ -112,6 +112,7 @@ pub(crate) fn skips_rightly(
         SkipCause::Parent => stage.parent.is_some_and(|parent| {
             seen(referee, parent).ended.as_ref().is_some_and(|it| it.skip.is_some())
         }),
+        SkipCause::RunEnded { .. } => referee.run_ended,
         SkipCause::Stopped { .. } => {
             let parent = stage.parent;
             let is_last = parent.is_some_and(|parent| {
@@ -191,6 +192,14 @@ pub(crate) fn group_outcome(referee: &Referee, id: StageId) -> Outcome {
     worst.unwrap_or(Outcome::Success).max(Outcome::Success)
 }
 
+/// The worst outcome of the stages that have ended, those apart that were passed over.
+pub(crate) fn worst_so_far(referee: &Referee) -> Outcome {
+    let leaves = referee.plan.ids().filter(|id| referee.plan.stage(*id).work.children().is_empty());
+    let ended = leaves.filter_map(|id| seen(referee, id).ended.as_ref());
+    let entered = ended.filter(|ended| ended.skip.is_none());
+    entered.map(|ended| ended.outcome).max().unwrap_or(Outcome::Success).max(Outcome::Success)
+}
+
 /// Whether a stage may settle so.
 pub(crate) fn may_settle(
     referee: &Referee,
@@ -212,7 +221,9 @@ pub(crate) fn may_settle(
     } else if seen.offered.is_some() || seen.paused.is_some() {
         let queued = seen.offered.is_some_and(|(_, since)| since.after(stage.queue) <= now);
         match outcome {
-            Outcome::Cancelled => referee.cancelled || inside_failed_fanout(referee, id),
+            Outcome::Cancelled => {
+                referee.cancelled || referee.run_ended || inside_failed_fanout(referee, id)
+            }
             Outcome::TimedOut => queued || limit_is_up(referee, id, now),
             Outcome::Skipped
             | Outcome::Success
@@ -221,7 +232,8 @@ pub(crate) fn may_settle(
             | Outcome::Lost => false,
         }
     } else {
-        let wanted = referee.settled.is_none().then(|| pause(stage.retry.as_ref(), seen.last));
+        let goes_on = referee.settled.is_none() && referee.ender != Some(id);
+        let wanted = goes_on.then(|| pause(stage.retry.as_ref(), seen.last));
         let ended = seen.last.map(|(_, outcome, _)| left(outcome));
         wanted.flatten().is_none() && ended == Some(outcome)
     };

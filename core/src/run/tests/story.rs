@@ -42,6 +42,7 @@ pub(crate) fn end(outcome: Outcome) -> AttemptEnd {
         captured: BTreeMap::new(),
         artifacts: BTreeMap::new(),
         log_bytes: Some(10),
+        ends_run: false,
     }
 }
 
@@ -75,7 +76,7 @@ impl Story {
     }
 
     /// Words: `a?` award, `a+` `a~` `a-` award if need be and finish so (`a+good` captures a
-    /// verdict), `a!` award if need be and lose, `@70` wake that many milliseconds after the
+    /// verdict), `a.` `a#` so that it ends the run, well or failed, `a!` award if need be and lose, `@70` wake that many milliseconds after the
     /// beginning, `X` cancel.
     pub(crate) fn tell(&mut self, words: &str) {
         for word in words.split_whitespace() {
@@ -106,7 +107,8 @@ impl Story {
             "?" => return,
             "+" => Outcome::Success,
             "~" => Outcome::Unstable,
-            "-" => Outcome::Failed,
+            "-" | "#" => Outcome::Failed,
+            "." => Outcome::Success,
             "!" => {
                 let cause = "its agent died".to_owned();
                 self.wish(Wish::Lose { stage, attempt, epoch, cause }).expect("it is leased");
@@ -115,6 +117,7 @@ impl Story {
             other => panic!("no such sign: {other}"),
         };
         let mut end = end(outcome);
+        end.ends_run = sign == "." || sign == "#";
         if !verdict.is_empty() {
             end.captured.insert("verdict".to_owned(), Value::Text(verdict.to_owned()));
             end.captured.insert("undeclared".to_owned(), Value::Boolean(true));

@@ -1,7 +1,7 @@
 //! What is refused, what is passed over, and what is made of what agents say.
 
 use super::moves::{award, finish};
-use super::plans::{plan, sequence, steps};
+use super::plans::{parallel, plan, sequence, steps};
 use super::story::{RUN, START, Story, agent, end, submission};
 use crate::ids::{Attempt, Epoch, PlanHash, StageId};
 use crate::plan::RetryReason;
@@ -98,7 +98,8 @@ fn began(index: u32) -> StepFact {
 }
 
 fn ended(index: u32) -> StepFact {
-    let what = StepChange::Ended { outcome: Outcome::Success, detail: "exit code 0".to_owned() };
+    let (outcome, detail) = (Outcome::Success, "exit code 0".to_owned());
+    let what = StepChange::Ended { outcome, detail, log_bytes: None };
     StepFact { what, ..began(index) }
 }
 
@@ -139,6 +140,36 @@ fn only_declared_values_of_what_went_on_are_kept() {
     assert_eq!(names, ["verdict"], "what was not declared ends with its stage");
     story.tell("b-bad");
     assert_eq!(story.run.captured(StageId(2)), None, "what failed says nothing");
+}
+
+#[test]
+fn values_of_another_type_than_declared_are_not_kept() {
+    let mut story = story();
+    story.tell("a?");
+    let (attempt, epoch) = (Attempt::FIRST, epoch(&story));
+    let mut end = end(Outcome::Success);
+    end.captured.insert("verdict".to_owned(), Value::Boolean(true));
+    let wish = Wish::Finish { stage: A, attempt, epoch, facts: Vec::new(), end };
+    story.wish(wish).expect("it is leased");
+    assert_eq!(story.run.captured(A).and_then(|captured| captured.get("verdict")), None);
+}
+
+#[test]
+fn stages_see_what_was_captured_by_those_that_ended_before() {
+    let beside = parallel("p", [steps("b"), steps("c"), steps("d").needs(&["b"])]);
+    let mut story = Story::begin(plan(sequence("", [steps("a"), beside, steps("e")])));
+    story.tell("a+one b+two c+three");
+    let check = |name: &str, expected: Option<&str>| {
+        let seen = story.run.captured_before(story.stage(name));
+        let expected = expected.map(|word| Value::Text(word.to_owned()));
+        assert_eq!(seen.get("verdict"), expected.as_ref(), "{name}");
+        assert!(!seen.contains_key("undeclared"), "{name}");
+    };
+    check("a", None);
+    check("b", Some("one"));
+    check("c", Some("one"));
+    check("d", Some("two"));
+    check("e", Some("three"));
 }
 
 #[test]

@@ -67,6 +67,9 @@ fn about(run: &Run, event: &Event) -> Vec<Value> {
         Event::CancelRequested { by, reason, at: time } => json!({
             "event": "cancel_requested", "run": number, "at": at(time), "by": by, "reason": reason,
         }),
+        Event::EndRequested { stage, at: time } => json!({
+            "event": "end_requested", "run": number, "at": at(time), "stage": path(stage),
+        }),
         Event::RunSettled { outcome, at: time } => json!({
             "event": "run_settled", "run": number, "at": at(time), "outcome": outcome,
         }),
@@ -88,10 +91,11 @@ fn about_step(run: &Run, stage: StageId, fact: &StepFact) -> Value {
         "stage": run.plan().stage(stage).path, "section": section, "index": fact.step.index,
         "step": step,
     });
-    if let StepChange::Ended { outcome, detail } = &fact.what {
+    if let StepChange::Ended { outcome, detail, log_bytes } = &fact.what {
         object["event"] = "step_ended".into();
         object["outcome"] = json!(outcome);
         object["detail"] = json!(detail);
+        object["log_bytes"] = json!(log_bytes);
     }
     object
 }

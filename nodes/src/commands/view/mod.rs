@@ -8,17 +8,16 @@
 //!   tree.rs    a live tree on a terminal
 //!   plain.rs   a line with the time for each change
 //!   json.rs    a JSON object for each change
-//!   tail.rs    the end of a failed stage's log, and its hint
+//!   tail.rs    the step that failed, and its last lines
 //! ```
 
 mod json;
 mod plain;
-mod tail;
+pub(super) mod tail;
 mod tree;
 mod words;
 
-pub(super) use tail::of as tail;
-pub(super) use words::{Names, farewell, path, sign as mark, stage_line};
+pub(super) use words::{Names, farewell, sign as mark, stage_line};
 
 use super::clock;
 use super::fault::Fault;
@@ -28,6 +27,7 @@ use otto_core::ids::StageId;
 use otto_core::run::Run;
 use otto_core::run::event::Entry;
 use otto_core::time::Timestamp;
+use plain::Plain;
 use tail::Tail;
 use tree::Tree;
 
@@ -36,7 +36,7 @@ pub(super) enum View {
     /// A live tree.
     Tree(Tree),
     /// A line for each change.
-    Plain,
+    Plain(Plain),
     /// A JSON object for each change.
     Json,
     /// Nothing before the end.
@@ -49,25 +49,22 @@ impl View {
         match screen.progress {
             _ if changes_as_json => Self::Json,
             Progress::Tree | Progress::Auto => Self::Tree(Tree::default()),
-            Progress::Plain => Self::Plain,
+            Progress::Plain => Self::Plain(Plain::default()),
             Progress::Quiet => Self::Quiet,
         }
     }
 
     /// Whether it wants to be drawn again as time passes.
     pub(super) fn is_live(&self) -> bool {
-        matches!(self, Self::Tree(_))
+        matches!(self, Self::Tree(_) | Self::Plain(_))
     }
 
     /// Shows what an entry changed; `run` has taken it in already.
     pub(super) fn entry(&mut self, screen: &Screen, run: &Run, entry: &Entry) -> Result<(), Fault> {
         match self {
             Self::Tree(_) | Self::Quiet => Ok(()),
-            Self::Plain => {
-                for line in plain::lines(run, entry) {
-                    let time = screen.err.faint(&clock::time_of_day(line.at));
-                    screen.tell(format!("{time} {}", line.text));
-                }
+            Self::Plain(plain) => {
+                plain.entry(run, entry);
                 Ok(())
             }
             Self::Json => {
@@ -80,11 +77,10 @@ impl View {
     }
 
     /// Shows why a stage waits that no agent can serve. A tree has it below the stage.
-    pub(super) fn waits(&mut self, screen: &Screen, run: &Run, stage: StageId, reason: &str) {
+    pub(super) fn waits(&mut self, run: &Run, stage: StageId, reason: &str) {
         match self {
-            Self::Plain => {
-                let time = screen.err.faint(&clock::time_of_day(clock::now()));
-                screen.tell(format!("{time} {}: {reason}", path(run.plan(), stage)));
+            Self::Plain(plain) => {
+                plain.add(clock::now(), format!("{}: {reason}", run.plan().path(stage)));
             }
             Self::Tree(_) | Self::Json | Self::Quiet => {}
         }
@@ -97,30 +93,39 @@ impl View {
                 tree.clear();
                 screen.tell(tail.rendered(screen.err));
             }
-            Self::Plain | Self::Quiet => screen.tell(tail.rendered(screen.err)),
+            Self::Plain(plain) => {
+                plain.block(tail.at, tail.rendered(screen.err));
+            }
+            Self::Quiet => screen.tell(tail.rendered(screen.err)),
             Self::Json => {}
         }
     }
 
     /// Says something in between.
     pub(super) fn say(&mut self, screen: &Screen, text: &str) {
-        if let Self::Tree(tree) = self {
-            tree.clear();
+        match self {
+            Self::Tree(tree) => tree.clear(),
+            Self::Plain(plain) => plain.flush(screen),
+            Self::Json | Self::Quiet => {}
         }
         screen.tell(text);
     }
 
     /// Draws what moves.
     pub(super) fn draw(&mut self, screen: &Screen, run: &Run, reasons: &Reasons, now: Timestamp) {
-        if let Self::Tree(tree) = self {
-            tree.draw(screen.err, run, reasons, now);
+        match self {
+            Self::Tree(tree) => tree.draw(screen.err, run, reasons, now),
+            Self::Plain(plain) => plain.draw(screen, run, now),
+            Self::Json | Self::Quiet => {}
         }
     }
 
     /// Leaves what moved where it ended, all of it.
     pub(super) fn leave(&mut self, screen: &Screen, run: &Run, reasons: &Reasons, now: Timestamp) {
-        if let Self::Tree(tree) = self {
-            tree.leave(screen.err, run, reasons, now);
+        match self {
+            Self::Tree(tree) => tree.leave(screen.err, run, reasons, now),
+            Self::Plain(plain) => plain.flush(screen),
+            Self::Json | Self::Quiet => {}
         }
     }
 }

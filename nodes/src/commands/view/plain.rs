@@ -1,28 +1,121 @@
 //! A run as lines of text, one for each change that a person cares about.
 
-use super::words::{duration, path, step, title};
-use crate::commands::clock::lasting;
+use super::words::{duration, skipped_for, step, title};
+use crate::commands::clock::{lasting, now, time_of_day};
+use crate::commands::screen::Screen;
 use otto_core::ids::{Attempt, StageId};
 use otto_core::plan::Work;
 use otto_core::run::Run;
+use otto_core::run::duty::Duty;
 use otto_core::run::event::{Entry, Event};
-use otto_core::run::outcome::{Outcome, StepChange, StepFact};
+use otto_core::run::outcome::{Outcome, StepChange, StepFact, StepPlace};
 use otto_core::time::{Span, Timestamp};
+use std::collections::BTreeMap;
 
-/// One line, and when what it says happened.
-pub(super) struct Line {
-    pub(super) at: Timestamp,
-    pub(super) text: String,
+/// How long a line is held back: what happened before it may still be on its way, since agents
+/// tell of steps in batches.
+const HELD_BACK: Span = Span(400);
+/// How often a step that says nothing is said to be alive.
+const HEARTBEAT: Span = Span::seconds(60);
+
+/// The lines that are on their way, in the order of their times.
+#[derive(Debug, Default)]
+pub(in crate::commands) struct Plain {
+    held: Vec<Held>,
+    /// How many heartbeats were told of the attempts that agents hold.
+    told: BTreeMap<(StageId, StepPlace), u64>,
 }
 
-/// The lines about an entry; `run` has taken it in already.
-pub(super) fn lines(run: &Run, entry: &Entry) -> Vec<Line> {
-    entry.events.iter().flat_map(|event| about(run, event)).collect()
+#[derive(Debug)]
+struct Held {
+    line: Line,
+    arrived: Timestamp,
+    /// It is several lines, which need no time in front of them.
+    is_block: bool,
+}
+
+/// One line, and when what it says happened.
+#[derive(Debug)]
+struct Line {
+    at: Timestamp,
+    text: String,
+}
+
+impl Plain {
+    /// Takes in an entry; `run` has taken it in already.
+    pub(super) fn entry(&mut self, run: &Run, entry: &Entry) {
+        for line in entry.events.iter().flat_map(|event| about(run, event)) {
+            self.add(line.at, line.text);
+        }
+    }
+
+    /// Takes in a line.
+    pub(super) fn add(&mut self, at: Timestamp, text: String) {
+        self.hold(Line { at, text }, false);
+    }
+
+    /// Takes in several lines that belong together.
+    pub(super) fn block(&mut self, at: Timestamp, text: String) {
+        self.hold(Line { at, text }, true);
+    }
+
+    fn hold(&mut self, line: Line, is_block: bool) {
+        let place = self.held.partition_point(|held| held.line.at <= line.at);
+        self.held.insert(place, Held { line, arrived: now(), is_block });
+    }
+
+    /// Prints what was held back for long enough, and says which steps still run.
+    pub(super) fn draw(&mut self, screen: &Screen, run: &Run, now: Timestamp) {
+        self.heartbeats(run, now);
+        let is_ripe = |held: &Held| now.since(held.arrived) >= HELD_BACK;
+        let ripe = self.held.iter().rposition(is_ripe).map_or(0, |last| last + 1);
+        print(screen, self.held.drain(..ripe));
+    }
+
+    /// Prints all there is.
+    pub(super) fn flush(&mut self, screen: &Screen) {
+        print(screen, self.held.drain(..));
+    }
+
+    fn heartbeats(&mut self, run: &Run, now: Timestamp) {
+        let mut told = BTreeMap::new();
+        for duty in run.owed().iter() {
+            let Duty::Attend { stage, .. } = duty else { continue };
+            let Some((place, began)) = running(run, *stage) else { continue };
+            let beats = now.since(began).0 / HEARTBEAT.0;
+            let before = self.told.get(&(*stage, place)).copied().unwrap_or(0);
+            if beats > before {
+                let step = step(run.plan(), *stage, place);
+                let title = step.map(|step| title(run.plan(), step)).unwrap_or_default();
+                let (path, minutes) = (run.plan().path(*stage), beats * HEARTBEAT.0 / 60_000);
+                self.add(now, format!("{path} › {title} still runs, {minutes} min"));
+            }
+            told.insert((*stage, place), beats.max(before));
+        }
+        self.told = told;
+    }
+}
+
+fn print(screen: &Screen, lines: impl Iterator<Item = Held>) {
+    for Held { line: Line { at, text }, is_block, .. } in lines {
+        if is_block {
+            screen.tell(text);
+        } else {
+            screen.tell(format!("{} {text}", screen.err.faint(&time_of_day(at))));
+        }
+    }
+}
+
+/// The step that runs now, and since when.
+fn running(run: &Run, stage: StageId) -> Option<(StepPlace, Timestamp)> {
+    let attempt = run.stage(stage)?.leased()?;
+    let mut steps = attempt.steps.iter().filter(|(_, step)| step.ended.is_none());
+    steps.find_map(|(place, step)| Some((*place, step.began_at?)))
 }
 
 fn about(run: &Run, event: &Event) -> Vec<Line> {
     let stage_says = |stage: &StageId, at: &Timestamp, text: String| {
-        vec![Line { at: *at, text: format!("{}: {text}", path(run.plan(), *stage)) }]
+        vec![Line { at: *at, text: format!("{}: {text}", run.plan().path(*stage)) }]
     };
     match event {
         Event::Submitted { .. }
@@ -32,9 +125,13 @@ fn about(run: &Run, event: &Event) -> Vec<Line> {
         | Event::RunSettled { .. }
         | Event::RunRetired { .. }
         | Event::CommandAnswered { .. } => Vec::new(),
-        Event::StageSkipped { stage, cause, at } => {
-            stage_says(stage, at, format!("skipped: {cause}"))
-        }
+        // Groups are told of by what they hold, and stages inside a skipped one by that one.
+        Event::StageSkipped { stage, at, .. } => match skipped_for(run, *stage) {
+            Some(cause) if !run.plan().is_group(*stage) => {
+                stage_says(stage, at, format!("skipped: {cause}"))
+            }
+            Some(_) | None => Vec::new(),
+        },
         Event::StageAwarded { stage, attempt, at, .. } => {
             stage_says(stage, at, format!("started{}", again(*attempt)))
         }
@@ -54,6 +151,7 @@ fn about(run: &Run, event: &Event) -> Vec<Line> {
         Event::StageSettled { stage, outcome, cause, at } => {
             settled(run, *stage, *outcome, cause, *at)
         }
+        Event::EndRequested { stage, at } => stage_says(stage, at, "ended the run".to_owned()),
         Event::CancelRequested { by, reason, at } => {
             let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             vec![Line { at: *at, text: format!("cancelled by {by}{reason}") }]
@@ -74,7 +172,7 @@ fn follows(run: &Run, stage: StageId, attempt: Attempt, due: Timestamp) -> Vec<L
         Some(ended) => format!(": {}: {}", ended.outcome, ended.cause),
         None => String::new(),
     };
-    let name = path(run.plan(), stage);
+    let name = run.plan().path(stage);
     vec![Line { at, text: format!("{name}: attempt {attempt} follows{pause}{why}") }]
 }
 
@@ -86,17 +184,17 @@ fn settled(run: &Run, stage: StageId, outcome: Outcome, cause: &str, at: Timesta
     let took = run.stage(stage).and_then(|state| duration(state, at)).map(lasting);
     let took = took.map(|took| format!(" after {took}")).unwrap_or_default();
     let cause = if cause.is_empty() { String::new() } else { format!(": {cause}") };
-    let text = format!("{}: {outcome}{took}{cause}", path(run.plan(), stage));
+    let text = format!("{}: {outcome}{took}{cause}", run.plan().path(stage));
     vec![Line { at, text }]
 }
 
 fn about_step(run: &Run, stage: StageId, fact: &StepFact) -> Option<Line> {
-    let name = path(run.plan(), stage);
+    let name = run.plan().path(stage);
     let title = title(run.plan(), step(run.plan(), stage, fact.step)?);
     let text = match &fact.what {
         StepChange::Began => format!("{name} › {title}"),
         StepChange::Ended { outcome: Outcome::Success, .. } => return None,
-        StepChange::Ended { outcome, detail } => {
+        StepChange::Ended { outcome, detail, log_bytes: _ } => {
             format!("{name} › {title}: {outcome}: {detail}")
         }
     };

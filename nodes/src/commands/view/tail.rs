@@ -1,64 +1,154 @@
-//! The end of a failed stage's log: what a person looks at first.
+//! What a person looks at first after a failure: the step that failed, and its last lines.
+//!
+//! What `finally` printed behind it is passed over: the log's length at the end of each step says
+//! which lines are whose.
 
-use super::words::{path, step, title};
+use super::words::{step, title};
 use crate::client::{Client, ClientError};
 use crate::commands::ansi::harmless;
 use crate::commands::screen::Paint;
 use crate::rpc::api::ReadLog;
-use otto_core::ids::StageId;
+use crate::wire::frame::MAX_LOG_PART;
+use otto_core::ids::{Attempt, StageId};
 use otto_core::run::Run;
-use otto_core::run::outcome::Outcome;
+use otto_core::run::outcome::{Outcome, Section, StepPlace};
 use otto_core::run::state::AttemptState;
+use otto_core::time::Timestamp;
 
 /// How many bytes from the end are looked at.
 const BYTES: u64 = 8 << 10;
 /// How many lines are shown at most.
 const LINES: usize = 12;
+/// The longest log whose lines are counted.
+const COUNTED_BYTES: u64 = 16 << 20;
 
-/// How a stage failed, and the last lines that it printed.
+/// How a stage failed, and the last lines of the step that did.
 #[derive(Clone, Debug)]
 pub(in crate::commands) struct Tail {
+    /// When the attempt ended.
+    pub(super) at: Timestamp,
     path: String,
     outcome: Outcome,
     cause: String,
-    /// The call of the step that failed.
-    step: Option<String>,
+    /// The step that failed, where one did.
+    pub(in crate::commands) step: Option<FailedStep>,
+    /// The attempt's whole log, or the part of it that is the failed step's.
+    pub(in crate::commands) part: Part,
     lines: Vec<String>,
-    /// Whether the log has more lines in front.
+    /// Whether that part has more lines in front.
     more: bool,
 }
 
-/// Reads the end of the last attempt's log; `None` for a stage that ran no attempt.
+/// A step that failed.
+#[derive(Clone, Debug)]
+pub(in crate::commands) struct FailedStep {
+    /// Its call.
+    pub(in crate::commands) title: String,
+    /// Where it stands.
+    pub(in crate::commands) place: StepPlace,
+    /// How many steps stand there.
+    of: usize,
+    /// What its process said: `exit code 1`.
+    pub(in crate::commands) detail: String,
+}
+
+/// A part of an attempt's log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::commands) struct Part {
+    stage: StageId,
+    attempt: Attempt,
+    /// The offset of its first byte.
+    pub(in crate::commands) from: u64,
+    /// The offset behind its last byte.
+    pub(in crate::commands) until: u64,
+}
+
+/// Reads the end of what the failed step printed; `None` for a stage that ran no attempt.
 pub(in crate::commands) async fn of(
     client: &Client,
     run: &Run,
     stage: StageId,
 ) -> Result<Option<Tail>, ClientError> {
-    let Some(state) = run.stage(stage) else { return Ok(None) };
-    let Some(last) = state.attempts.last() else { return Ok(None) };
+    let Some(last) = run.stage(stage).and_then(|state| state.attempts.last()) else {
+        return Ok(None);
+    };
     let Some(ended) = &last.ended else { return Ok(None) };
-    let length = ended.log_bytes.unwrap_or(0);
-    let offset = length.saturating_sub(BYTES);
-    let limit = u32::try_from(length - offset).unwrap_or(0);
-    let read = ReadLog { run: run.id(), stage, attempt: last.attempt, offset, limit, wait_ms: 0 };
-    let bytes = if limit == 0 { Vec::new() } else { client.log_part(read).await?.bytes };
-    let (lines, more) = last_lines(&String::from_utf8_lossy(&bytes), offset > 0);
+    let step = failed_step(run, stage, last);
+    let whole = ended.log_bytes.unwrap_or(0);
+    let part = match &step {
+        Some(step) => part_of(stage, last, step.place, whole),
+        None => Part { stage, attempt: last.attempt, from: 0, until: whole },
+    };
+    let offset = part.until.saturating_sub(BYTES).max(part.from);
+    let bytes = read(client, run, Part { from: offset, ..part }).await?;
+    let (lines, more) = last_lines(&String::from_utf8_lossy(&bytes), offset > part.from);
     Ok(Some(Tail {
-        path: path(run.plan(), stage),
+        at: ended.at,
+        path: run.plan().path(stage).to_owned(),
         outcome: ended.outcome,
         cause: ended.cause.to_string(),
-        step: failed_step(run, stage, last),
+        step,
+        part,
         lines,
         more,
     }))
 }
 
-fn failed_step(run: &Run, stage: StageId, attempt: &AttemptState) -> Option<String> {
-    let (place, _) = attempt
-        .steps
-        .iter()
-        .find(|(_, step)| step.ended.as_ref().is_some_and(|ended| !ended.outcome.goes_on()))?;
-    Some(title(run.plan(), step(run.plan(), stage, *place)?))
+/// The numbers of the first and the last line of a part; `None` where it has none, or so much is in
+/// front of them that nobody wants to count.
+pub(in crate::commands) async fn line_numbers(
+    client: &Client,
+    run: &Run,
+    part: Part,
+) -> Result<Option<(usize, usize)>, ClientError> {
+    if part.until > COUNTED_BYTES || part.from >= part.until {
+        return Ok(None);
+    }
+    let count = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+    let before = count(&read(client, run, Part { from: 0, until: part.from, ..part }).await?);
+    let inside = read(client, run, part).await?;
+    let unfinished = usize::from(!inside.ends_with(b"\n"));
+    Ok(Some((before + 1, before + count(&inside) + unfinished)))
+}
+
+async fn read(client: &Client, run: &Run, part: Part) -> Result<Vec<u8>, ClientError> {
+    let mut bytes = Vec::new();
+    let mut offset = part.from;
+    while offset < part.until {
+        let most = MAX_LOG_PART as u64;
+        let limit = u32::try_from((part.until - offset).min(most)).unwrap_or(u32::MAX);
+        let Part { stage, attempt, .. } = part;
+        let read = ReadLog { run: run.id(), stage, attempt, offset, limit, wait_ms: 0 };
+        let piece = client.log_part(read).await?.bytes;
+        if piece.is_empty() {
+            break;
+        }
+        offset += piece.len() as u64;
+        bytes.extend(piece);
+    }
+    Ok(bytes)
+}
+
+fn failed_step(run: &Run, stage: StageId, attempt: &AttemptState) -> Option<FailedStep> {
+    let (place, ended) = attempt.steps.iter().find_map(|(place, step)| {
+        let ended = step.ended.as_ref()?;
+        (!ended.outcome.goes_on()).then_some((*place, ended))
+    })?;
+    let planned = run.plan().stage(stage);
+    let of = match place.section {
+        Section::Steps => planned.work.steps().len(),
+        Section::Finally => planned.finally.len(),
+    };
+    let title = title(run.plan(), step(run.plan(), stage, place)?);
+    Some(FailedStep { title, place, of, detail: ended.detail.to_string() })
+}
+
+/// What a step printed: from the end of the one before it to its own.
+fn part_of(stage: StageId, attempt: &AttemptState, place: StepPlace, whole: u64) -> Part {
+    let end = |place: &StepPlace| attempt.steps.get(place)?.ended.as_ref()?.log_bytes;
+    let before = attempt.steps.keys().filter(|other| **other < place).filter_map(end).max();
+    let until = end(&place).unwrap_or(whole).min(whole);
+    Part { stage, attempt: attempt.attempt, from: before.unwrap_or(0).min(until), until }
 }
 
 /// The last lines of a text, and whether there are more in front. A line that was cut in the middle
@@ -72,18 +162,37 @@ fn last_lines(text: &str, cut: bool) -> (Vec<String>, bool) {
     (lines[first..].iter().map(|line| (*line).to_owned()).collect(), cut || first > 0)
 }
 
+impl FailedStep {
+    /// Which one it is: `step 2 of 3`.
+    pub(in crate::commands) fn number(&self) -> String {
+        let list = match self.place.section {
+            Section::Steps => "step",
+            Section::Finally => "finally, step",
+        };
+        format!("{list} {} of {}", self.place.index + 1, self.of)
+    }
+}
+
 impl Tail {
     /// How it is printed: what failed, then the last lines of its log.
     pub(in crate::commands) fn rendered(&self, paint: Paint) -> String {
         let word = self.outcome.word();
         let cause = if self.cause.is_empty() { String::new() } else { format!(": {}", self.cause) };
         let mut lines = vec![paint.error(&format!("✘ {} {word}{cause}", self.path))];
-        lines.extend(self.step.iter().map(|step| format!("  {} {}", paint.faint("›"), step)));
+        let title = self.step.as_ref().map(|step| &step.title);
+        lines.extend(title.map(|title| format!("  {} {title}", paint.faint("›"))));
+        lines.extend(self.excerpt(paint));
+        lines.join("\n")
+    }
+
+    /// The last lines alone.
+    pub(in crate::commands) fn excerpt(&self, paint: Paint) -> Vec<String> {
+        let mut lines = Vec::new();
         lines.extend(self.more.then(|| format!("  {}", paint.faint("…"))));
         let bar = paint.faint("│");
         lines.extend(
             self.lines.iter().map(|line| format!("  {bar} {}", harmless(line, paint.colored))),
         );
-        lines.join("\n")
+        lines
     }
 }

@@ -1,6 +1,6 @@
 //! A live tree of stages: drawn again in place while the run goes on, left whole when it ends.
 
-use super::words::{is_group, stage_line};
+use super::words::stage_line;
 use crate::commands::screen::Paint;
 use crate::commands::waiting::Reasons;
 use otto_core::ids::StageId;
@@ -161,12 +161,12 @@ fn rows(run: &Run) -> Vec<Row> {
     for (id, stage, state) in run.stages() {
         let depth = match stage.parent {
             None | Some(StageId::ROOT) => 0,
-            Some(parent) if is_group(plan, parent) => depths[parent.index()],
+            Some(parent) if plan.is_group(parent) => depths[parent.index()],
             Some(parent) => depths[parent.index()] + 1,
         };
         depths.push(depth);
         let alone = plan.stages.len() == 1;
-        if (id == StageId::ROOT && !alone) || is_group(plan, id) {
+        if (id == StageId::ROOT && !alone) || plan.is_group(id) {
             continue;
         }
         rows.push(Row { stage: id, depth, rank: rank(&state.phase) });

@@ -5,7 +5,7 @@ use crate::commands::screen::Paint;
 use otto_core::ids::StageId;
 use otto_core::plan::{Plan, StepCall, Work};
 use otto_core::run::Run;
-use otto_core::run::outcome::{Outcome, Section, StepPlace};
+use otto_core::run::outcome::{Outcome, Section, SkipCause, StepPlace};
 use otto_core::run::state::{Phase, StageState};
 use otto_core::time::{Span, Timestamp};
 use otto_core::value::Value;
@@ -51,30 +51,6 @@ pub(in crate::commands) fn sign(outcome: Outcome, paint: Paint) -> String {
 pub(super) fn name(plan: &Plan, id: StageId) -> &str {
     let stage = plan.stage(id);
     if stage.name.is_empty() { &plan.pipeline } else { &stage.name }
-}
-
-/// The path by which people speak of a stage: without the groups that have no name of their own.
-/// The pipeline itself goes by its name.
-pub(in crate::commands) fn path(plan: &Plan, id: StageId) -> String {
-    let mut names = Vec::new();
-    let mut at = Some(id);
-    while let Some(stage) = at {
-        if !is_group(plan, stage) || stage == id {
-            names.push(plan.stage(stage).name.as_str());
-        }
-        at = plan.stage(stage).parent;
-    }
-    names.reverse();
-    names.retain(|name| !name.is_empty());
-    if names.is_empty() { plan.pipeline.clone() } else { names.join("/") }
-}
-
-/// Whether a stage is a mere group, whose children are shown in its place.
-pub(super) fn is_group(plan: &Plan, id: StageId) -> bool {
-    match plan.stage(id).work {
-        Work::Parallel(_) | Work::Fanout(_) | Work::Choose(_) => true,
-        Work::Sequence(_) | Work::Steps(_) | Work::Nothing => false,
-    }
 }
 
 /// How long a stage took, or has been taking.
@@ -131,11 +107,24 @@ pub(in crate::commands) fn stage_line(
             };
             (sign(*outcome, paint), text)
         }
-        Phase::Skipped { cause, .. } => {
-            return paint.faint(&format!("⊘ {name}  skipped: {cause}"));
+        Phase::Skipped { .. } => {
+            let cause = skipped_for(run, id).map(|cause| format!(": {cause}"));
+            return paint.faint(&format!("⊘ {name}  skipped{}", cause.unwrap_or_default()));
         }
     };
     format!("{sign} {name}{took}{more}")
+}
+
+/// Why a stage was skipped, its own cause or that of the group around it; `None` where a stage with
+/// a name was skipped around it, which says so itself.
+pub(super) fn skipped_for(run: &Run, mut id: StageId) -> Option<SkipCause> {
+    loop {
+        let Phase::Skipped { cause, .. } = &run.stage(id)?.phase else { return None };
+        if *cause != SkipCause::Parent {
+            return Some(cause.clone());
+        }
+        id = run.plan().stage(id).parent.filter(|around| run.plan().is_group(*around))?;
+    }
 }
 
 /// The title of the step that runs now.
