@@ -150,7 +150,9 @@ impl<'a> Printer<'a> {
                     let batch = batch.map_err(session::fault)?;
                     goes_on = batch.is_some();
                     let batch = batch.unwrap_or_default();
-                    batch.iter().for_each(|entry| run.apply(entry));
+                    for entry in &batch {
+                        run.apply(entry);
+                    }
                     for (stage, attempt) in batch.iter().flat_map(awarded) {
                         if only.is_some_and(|only| !run.plan().is_within(stage, only)) {
                             continue;
@@ -166,7 +168,8 @@ impl<'a> Printer<'a> {
                     goes_on &= run.outcome().is_none();
                 }
                 Some((log, piece)) = logs.next() => {
-                    self.piece(&run, log, piece.map_err(session::fault)?)?;
+                    let piece = piece.map_err(session::fault)?;
+                    self.piece(&run, log, piece.as_deref())?;
                 }
             }
         }
@@ -174,9 +177,9 @@ impl<'a> Printer<'a> {
     }
 
     /// Prints what came of a log that is followed.
-    fn piece(&mut self, run: &Run, log: Key, bytes: Option<Vec<u8>>) -> Result<(), Fault> {
+    fn piece(&mut self, run: &Run, log: Key, bytes: Option<&[u8]>) -> Result<(), Fault> {
         let Some(lines) = self.live.get_mut(&log) else { return Ok(()) };
-        let ready = match &bytes {
+        let ready = match bytes {
             Some(bytes) => lines.whole(bytes),
             None => lines.rest(),
         };

@@ -3,16 +3,14 @@
 //! It is told each wish with its answer, believes nothing that the run says of itself, and
 //! complains about the first thing that does not hold. The names are those of the invariants:
 //!
-//! - I3: one executor per stage, attempt and epoch
-//! - I4: a stale epoch has no effect
-//! - I5: epochs only grow
-//! - I6: a settled thing stays settled
+//! - I3: one executor per stage, attempt and epoch; I4: a stale epoch has no effect
+//! - I5: epochs only grow; I6: a settled thing stays settled
 //! - I9: order of the plan
 //! - I15: cancel wins or loses
 //! - I19: a reported result is true
 //! - I20: retries keep to the policy
 
-use super::reference::{self, group_outcome, may_enter, pause, worst_limit};
+use super::reference::{self, may_enter, pause, worst_limit};
 use crate::ids::{AgentRef, Attempt, Epoch, StageId};
 use crate::plan::Plan;
 use crate::run::command::{Refusal, Wish};
@@ -498,9 +496,5 @@ impl Referee {
     pub(crate) fn verdicts(&self) -> BTreeMap<StageId, Value> {
         let seen = self.plan.ids().zip(&self.stages);
         seen.filter_map(|(id, seen)| Some((id, seen.verdict.clone()?))).collect()
-    }
-
-    pub(crate) fn group_outcome(&self, stage: StageId) -> Outcome {
-        group_outcome(self, stage)
     }
 }

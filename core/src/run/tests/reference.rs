@@ -217,7 +217,7 @@ pub(crate) fn may_settle(
     } else if !has_steps(&referee.plan, id) {
         let inside = stage.work.children().iter();
         let all_ended = inside.into_iter().all(|it| referee.stages[it.index()].ended.is_some());
-        all_ended && outcome == left(referee.group_outcome(id))
+        all_ended && outcome == left(group_outcome(referee, id))
     } else if seen.offered.is_some() || seen.paused.is_some() {
         let queued = seen.offered.is_some_and(|(_, since)| since.after(stage.queue) <= now);
         match outcome {

@@ -76,8 +76,8 @@ impl Story {
     }
 
     /// Words: `a?` award, `a+` `a~` `a-` award if need be and finish so (`a+good` captures a
-    /// verdict), `a.` `a#` so that it ends the run, well or failed, `a!` award if need be and lose, `@70` wake that many milliseconds after the
-    /// beginning, `X` cancel.
+    /// verdict), `a.` `a#` so that it ends the run, well or failed, `a!` award if need be and lose,
+    /// `@70` wake that many milliseconds after the beginning, `X` cancel.
     pub(crate) fn tell(&mut self, words: &str) {
         for word in words.split_whitespace() {
             if word == "X" {
@@ -105,10 +105,9 @@ impl Story {
         let (attempt, epoch) = (leased.attempt, leased.epoch);
         let outcome = match sign {
             "?" => return,
-            "+" => Outcome::Success,
+            "+" | "." => Outcome::Success,
             "~" => Outcome::Unstable,
             "-" | "#" => Outcome::Failed,
-            "." => Outcome::Success,
             "!" => {
                 let cause = "its agent died".to_owned();
                 self.wish(Wish::Lose { stage, attempt, epoch, cause }).expect("it is leased");

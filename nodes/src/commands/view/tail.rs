@@ -104,7 +104,7 @@ pub(in crate::commands) async fn line_numbers(
     if part.until > COUNTED_BYTES || part.from >= part.until {
         return Ok(None);
     }
-    let count = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+    let count = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').skip(1).count();
     let before = count(&read(client, run, Part { from: 0, until: part.from, ..part }).await?);
     let inside = read(client, run, part).await?;
     let unfinished = usize::from(!inside.ends_with(b"\n"));
