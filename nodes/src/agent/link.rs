@@ -120,7 +120,7 @@ impl Link {
             line,
             process: watched(process)?,
             gone: pipe::Receiver::from_owned_fd(gone)?,
-            namespaces: launcher.level == Level::Namespaces,
+            namespaces: matches!(launcher.level, Level::Namespaces { .. }),
         })
     }
 
@@ -164,7 +164,7 @@ async fn wait_until_ready(line: &Line) -> io::Result<OwnedFd> {
     loop {
         match line.receive().await? {
             Some((FromStage::Born, descriptors)) => process = descriptors.into_iter().next(),
-            Some((FromStage::Ready, _)) => ready = true,
+            Some((FromStage::Ready(_), _)) => ready = true,
             Some((FromStage::Refused { cause }, _)) => return Err(io::Error::other(cause)),
             Some((FromStage::Unpacked(_) | FromStage::NotStarted(_) | FromStage::Exited(_), _)) => {
                 return Err(io::Error::other("the stage process spoke out of turn"));

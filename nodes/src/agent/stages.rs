@@ -83,12 +83,14 @@ impl NodeStages {
         fs::create_dir_all(&settings.folder)?;
         // Mounts know resolved paths only, so that all of ours are.
         let folder = settings.folder.canonicalize()?;
+        let work = folder.join("work");
         let confinement = Confinement {
             hidden: outermost(&settings.hidden),
+            commons: commons(&settings.host.home),
+            workspaces: work.clone(),
             namespaces: settings.namespaces,
             processes: process_limit(),
         };
-        let work = folder.join("work");
         clear(&folder, &work)?;
         let link = Link::start(PathBuf::from(OWN_IMAGE), confinement).await?;
         let blobs = Blobs::open(folder.join("blobs"), control, settings.agent)?;
@@ -260,6 +262,13 @@ fn outermost(folders: &[PathBuf]) -> Vec<PathBuf> {
         }
     }
     outer
+}
+
+/// Where steps make files of their own beside their workspaces.
+fn commons(home: &Path) -> Vec<PathBuf> {
+    let temporary = std::env::temp_dir();
+    let all = [home, temporary.as_path(), Path::new("/tmp"), Path::new("/var/tmp")];
+    all.into_iter().filter_map(|folder| folder.canonicalize().ok()).collect()
 }
 
 fn process_limit() -> u64 {

@@ -221,13 +221,15 @@ fn agents(status: &NodeStatus) -> Vec<Finding> {
 fn sandboxed(place: &Place) -> Finding {
     match sandbox::level(place) {
         None => good("sandbox", "not known before the first run"),
-        Some(Level::Namespaces) => {
-            good("sandbox", "steps run in namespaces that hide the node's data from them")
+        Some(level @ Level::Namespaces { .. }) => good("sandbox", sandbox::describe(&level)),
+        Some(Level::Sessions { reason, fence }) => {
+            let help = if fence.files {
+                "run only what you trust here; a kernel with user namespaces keeps steps apart"
+            } else {
+                "run only what you trust here; a kernel with user namespaces keeps steps apart, and \
+                 with OTTO_HOME outside of your home landlock can hide the node's files"
+            };
+            noted("sandbox", sandbox::describe(&Level::Sessions { reason, fence }), help)
         }
-        Some(Level::Sessions { reason }) => noted(
-            "sandbox",
-            format!("steps run as you, and can see what you see: {reason}"),
-            "run only what you trust here; a kernel with user namespaces keeps steps apart",
-        ),
     }
 }

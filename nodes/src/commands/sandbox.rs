@@ -1,7 +1,7 @@
 //! How well steps are kept apart on this machine, as the node's agent wrote it down.
 
 use super::Context;
-use crate::launcher::Level;
+use crate::launcher::{Fence, Level};
 use crate::node::place::Place;
 use std::fs;
 
@@ -12,7 +12,7 @@ pub(super) fn level(place: &Place) -> Option<Level> {
 
 /// Says that steps run as the user, where they do: once for each data folder.
 pub(super) fn tell_once(context: &Context, place: &Place) {
-    let Some(Level::Sessions { reason }) = level(place) else { return };
+    let Some(found @ Level::Sessions { .. }) = level(place) else { return };
     let told = place.data().join("sandbox-was-told");
     // Whoever creates the file is the first; where it cannot be written, it is told again.
     let first = fs::OpenOptions::new().write(true).create_new(true).open(told);
@@ -21,6 +21,35 @@ pub(super) fn tell_once(context: &Context, place: &Place) {
     }
     let screen = &context.screen;
     let note = screen.err.help("note");
-    screen.tell(format!("{note}: steps run as you here, and can see what you see ({reason});"));
+    screen.tell(format!("{note}: {};", describe(&found)));
     screen.tell("      this is said once, `otto doctor` says it always");
+}
+
+/// The level in words, for people.
+pub(super) fn describe(level: &Level) -> String {
+    let name = level.name();
+    match level {
+        Level::Namespaces { fence } => {
+            let top =
+                if fence.calls { ", and a filter refuses calls deep into the kernel" } else { "" };
+            format!("steps run in namespaces that hide the node's data from them ({name}){top}")
+        }
+        Level::Sessions { reason, fence } => {
+            let Fence { processes, files, calls } = *fence;
+            let fenced: Vec<&str> = [
+                (processes, "processes outside of their stage"),
+                (files, "the node's files"),
+                (calls, "calls deep into the kernel"),
+            ]
+            .into_iter()
+            .filter_map(|(is, what)| is.then_some(what))
+            .collect();
+            let but = if fenced.is_empty() {
+                String::new()
+            } else {
+                format!(", but can't reach {}", fenced.join(", "))
+            };
+            format!("steps run as you here, and can see what you see{but} ({name}: {reason})")
+        }
+    }
 }

@@ -8,6 +8,7 @@
 
 use super::fault::{Fault, Id};
 use super::repository::Repository;
+use crate::node::place::Place;
 use globset::{GlobBuilder, GlobSetBuilder};
 use ignore::{DirEntry, WalkBuilder};
 use otto_core::ids::Digest;
@@ -95,6 +96,8 @@ pub(super) fn digest_of(repository: &Repository, patterns: &[String]) -> Result<
 fn walk(repository: &Repository) -> ignore::Walk {
     let top = repository.git.as_deref().unwrap_or(&repository.root);
     let root = repository.root.clone();
+    // A node's data may lie in the repository; it changes while it is packed, and is no part of it.
+    let data = Place::of_user().ok().and_then(|place| place.data().canonicalize().ok());
     WalkBuilder::new(top)
         .hidden(false)
         .parents(false)
@@ -103,7 +106,14 @@ fn walk(repository: &Repository) -> ignore::Walk {
         .sort_by_file_name(std::ffi::OsStr::cmp)
         .filter_entry(move |entry| {
             let path = entry.path();
-            entry.file_name() != ".git" && (root.starts_with(path) || path.starts_with(&root))
+            let is_data = data.as_deref().is_some_and(|data| {
+                entry.file_type().is_some_and(|kind| kind.is_dir())
+                    && data.file_name() == Some(entry.file_name())
+                    && path.canonicalize().is_ok_and(|path| path == data)
+            });
+            !is_data
+                && entry.file_name() != ".git"
+                && (root.starts_with(path) || path.starts_with(&root))
         })
         .build()
 }

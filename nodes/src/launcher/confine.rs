@@ -13,7 +13,7 @@ use rustix::process::{
     set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
 };
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 use std::fs;
@@ -23,6 +23,23 @@ use std::path::Path;
 
 /// The largest size of what covers a hidden folder; it holds nothing but mount points.
 const COVER: &std::ffi::CStr = c"mode=0755,size=64k";
+
+/// What steps of the administrator keep without namespaces: what containers usually have, so that
+/// packages can be installed. The rest is over the kernel, the machine and other processes' memory.
+const KEPT_IN_SESSION: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::AUDIT_WRITE);
 
 /// What could not be done, worded to fit behind "failed to".
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +96,7 @@ pub(super) fn in_namespaces(
     .map_err(doing("mount the process table"))?;
     rustix::process::chdir("/").map_err(doing("leave the old folder"))?;
     limit(confinement)?;
-    give_up_capabilities()?;
+    give_up_capabilities(CapabilitySet::empty())?;
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(doing("die with the launcher"))?;
     close_to_others()
 }
@@ -89,6 +106,7 @@ pub(super) fn in_session(confinement: &Confinement) -> Result<(), ConfineError> 
     let this = rustix::process::getpid();
     set_child_subreaper(Some(this)).map_err(doing("adopt orphans"))?;
     limit(confinement)?;
+    give_up_capabilities(KEPT_IN_SESSION)?;
     close_to_others()
 }
 
@@ -136,20 +154,25 @@ fn lower(resource: Resource, most: u64) -> io::Result<()> {
     Ok(setrlimit(resource, limits)?)
 }
 
-fn give_up_capabilities() -> Result<(), ConfineError> {
+/// Gives up all capabilities but the kept ones, for this process and all that it will start.
+fn give_up_capabilities(kept: CapabilitySet) -> Result<(), ConfineError> {
     clear_ambient_capability_set().map_err(doing("clear ambient capabilities"))?;
-    for bit in 0..u64::BITS {
-        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)) {
+    let there = capabilities(None).map_err(doing("look at capabilities"))?;
+    let given_up = (0..u64::BITS).map(|bit| CapabilitySet::from_bits_retain(1 << bit));
+    for capability in given_up.filter(|capability| !kept.contains(*capability)) {
+        match remove_capability_from_bounding_set(capability) {
             Ok(()) => {}
             // The first number that this kernel knows no capability of.
             Err(rustix::io::Errno::INVAL) => break,
-            Err(error) => return Err(doing("empty the bounding set")(error)),
+            // Who has none to give up may not, and gains none without new privileges.
+            Err(rustix::io::Errno::PERM) if there.permitted.is_empty() => break,
+            Err(error) => return Err(doing("lower the bounding set")(error)),
         }
     }
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
-        inheritable: CapabilitySet::empty(),
+    let left = CapabilitySets {
+        effective: there.effective & kept,
+        permitted: there.permitted & kept,
+        inheritable: there.inheritable & kept,
     };
-    set_capabilities(None, none).map_err(doing("give up capabilities"))
+    set_capabilities(None, left).map_err(doing("give up capabilities"))
 }

@@ -2,7 +2,7 @@
 //!
 //! Both ends are the same build of the same image, so that these have no versions.
 
-use super::Level;
+use super::{Fence, Level};
 use otto_core::lease::LeaseId;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -12,6 +12,11 @@ use std::path::PathBuf;
 pub(crate) struct Confinement {
     /// Folders that no step may see: absolute, resolved, and none inside another.
     pub(crate) hidden: Vec<PathBuf>,
+    /// Folders in which steps make files of their own, such as the user's: absolute, resolved.
+    pub(crate) commons: Vec<PathBuf>,
+    /// Where the workspaces of all stages are: absolute, resolved. What has it in its environment
+    /// belongs to a stage.
+    pub(crate) workspaces: PathBuf,
     /// Whether to try namespaces at all.
     pub(crate) namespaces: bool,
     /// The most processes and threads that the steps of one stage may have.
@@ -88,8 +93,8 @@ pub(crate) struct StepStart {
 pub(crate) enum FromStage {
     /// The launcher's word: the stage process exists; its process descriptor comes along.
     Born,
-    /// It has confined itself and waits for steps.
-    Ready,
+    /// It has confined itself so and waits for steps.
+    Ready(Fence),
     /// The stage process could not be made or not be confined.
     Refused {
         /// Why, as a clause that fits behind "failed to".

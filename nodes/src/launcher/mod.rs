@@ -17,8 +17,10 @@
 //! Nothing here knows a plan, a library or the control side, and nothing here is asynchronous.
 
 mod birth;
+mod calls;
 pub(crate) mod channel;
 mod confine;
+mod fence;
 pub(crate) mod messages;
 mod spawn;
 mod stage;
@@ -26,6 +28,7 @@ mod tree;
 pub(crate) mod unpack;
 mod watchdog;
 
+pub use fence::Fence;
 pub(crate) use watchdog::boot_time_ms;
 
 use std::process::ExitCode;
@@ -53,10 +56,28 @@ pub fn dispatch(argv0: &str) -> Option<ExitCode> {
 pub enum Level {
     /// L2: each stage has user, mount and process namespaces of its own that hide the node's
     /// folders.
-    Namespaces,
-    /// L0: steps run in their own sessions as the agent's user, and can see what that user sees.
+    Namespaces {
+        /// What stands on top of it.
+        fence: Fence,
+    },
+    /// L1 or L0: steps run in their own sessions as the agent's user, and can see what that user
+    /// sees, but for what is fenced off.
     Sessions {
         /// What the kernel refused, for people.
         reason: String,
+        /// What it allowed; nothing of it is level L0.
+        fence: Fence,
     },
+}
+
+impl Level {
+    /// Its name, as plans and people know it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Namespaces { .. } => "L2",
+            Self::Sessions { fence, .. } if *fence == Fence::default() => "L0",
+            Self::Sessions { .. } => "L1",
+        }
+    }
 }

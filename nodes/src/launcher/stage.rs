@@ -3,6 +3,7 @@
 
 use super::channel;
 use super::confine::{self, Owner};
+use super::fence::{self, Fence};
 use super::messages::{Confinement, Exit, FromStage, StartFault, StepStart, ToStage};
 use super::spawn::{OWN_DESCRIPTORS_FROM, out_of_the_way, spawn};
 use super::tree::{self, Of};
@@ -66,6 +67,7 @@ struct Stage {
     nothing: OwnedFd,
     namespaces: bool,
     running: Option<Running>,
+    fence: Fence,
 }
 
 /// Whether the stage process goes on.
@@ -84,10 +86,11 @@ impl Stage {
         }
         .map_err(|error| error.to_string())?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
-        Self::take_descriptors(seed).map_err(|error| format!("arrange descriptors: {error}"))
+        let fence = fence::raise(confinement, &seed.folder, seed.namespaces);
+        Self::take_descriptors(seed, fence).map_err(|error| format!("arrange descriptors: {error}"))
     }
 
-    fn take_descriptors(seed: &Seed) -> io::Result<Self> {
+    fn take_descriptors(seed: &Seed, fence: Fence) -> io::Result<Self> {
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         rustix::stdio::dup2_stdin(&null)?;
         rustix::stdio::dup2_stdout(&null)?;
@@ -99,11 +102,12 @@ impl Stage {
             nothing: out_of_the_way(&null)?,
             namespaces: seed.namespaces,
             running: None,
+            fence,
         })
     }
 
     fn serve(mut self) -> u8 {
-        if self.tell(&FromStage::Ready) == Next::End {
+        if self.tell(&FromStage::Ready(self.fence)) == Next::End {
             return self.end();
         }
         loop {

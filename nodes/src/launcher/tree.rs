@@ -21,6 +21,8 @@ pub(super) enum Of<'a> {
     Below { root: Pid, spared: &'a BTreeSet<i32> },
     /// This process, its descendants, and whatever is in its session.
     Session(Pid),
+    /// Whoever was started with this in the environment, and their descendants.
+    Environment(&'a [u8]),
 }
 
 /// The processes of a tree that have not ended.
@@ -36,6 +38,9 @@ pub(super) fn members(of: &Of<'_>) -> BTreeSet<i32> {
                 .map(|(pid, _)| *pid)
                 .chain([leader.as_raw()])
                 .collect()
+        }
+        Of::Environment(part) => {
+            all.keys().copied().filter(|pid| has_in_environment(*pid, part)).collect()
         }
     };
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
@@ -81,6 +86,11 @@ pub(super) fn end(of: &Of<'_>) {
         }
     }
     signal(of, Signal::SIGKILL);
+}
+
+fn has_in_environment(pid: i32, part: &[u8]) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.windows(part.len().max(1)).any(|there| there == part)
 }
 
 fn processes() -> BTreeMap<i32, Process> {

@@ -1,13 +1,13 @@
 //! The launcher's own life: it makes stage processes, ends those whose lease was not renewed, and
 //! all of them when its agent is gone.
 
-use super::Level;
 use super::birth::birth;
 use super::channel;
 use super::confine::{self, Owner};
 use super::messages::{Confinement, FromLauncher, FromStage, ToLauncher};
 use super::stage::{Seed, live, reap};
 use super::tree::{self, Of};
+use super::{Fence, Level};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use otto_core::lease::LeaseId;
@@ -20,6 +20,7 @@ use rustix::time::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -63,6 +64,20 @@ pub(super) fn signals() -> io::Result<SignalFd> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     let watched: SigSet = [Signal::SIGCHLD, Signal::SIGTERM].into_iter().collect();
     Ok(SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+/// Ends what stages of an earlier agent left, which happens only without namespaces and where
+/// somebody killed agent, launcher and stage processes all at once.
+fn end_strays(workspaces: &Path) {
+    let mut part = workspaces.as_os_str().as_bytes().to_vec();
+    part.push(b'/');
+    let strays = Of::Environment(&part);
+    let until_ms = boot_time_ms() + END_MS;
+    tree::end(&strays);
+    while !tree::members(&strays).is_empty() && boot_time_ms() < until_ms {
+        let turn = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+        poll(&mut [], Some(&turn)).ok();
+    }
 }
 
 /// Closes what the agent's parents left open: steps must not find it.
@@ -131,17 +146,31 @@ impl Launcher {
             stages: BTreeMap::new(),
             left: Vec::new(),
         };
-        let level = launcher.try_namespaces();
-        launcher.namespaces = level == Level::Namespaces;
+        let level = launcher.try_level();
+        launcher.namespaces = matches!(level, Level::Namespaces { .. });
+        if !launcher.namespaces {
+            end_strays(&launcher.confinement.workspaces);
+        }
         channel::send(&launcher.agent, &FromLauncher::Ready(level), &[])?;
         Ok(launcher)
     }
 
-    /// Makes a stage process that only says whether it could confine itself.
-    fn try_namespaces(&mut self) -> Level {
-        if !self.confinement.namespaces {
-            return Level::Sessions { reason: "the agent's settings ask for it".to_owned() };
-        }
+    /// Finds how well stages can be confined, with namespaces if these can be had.
+    fn try_level(&mut self) -> Level {
+        let reason = if self.confinement.namespaces {
+            match self.try_stage() {
+                Ok(fence) => return Level::Namespaces { fence },
+                Err(reason) => reason,
+            }
+        } else {
+            "the agent's settings ask for it".to_owned()
+        };
+        self.namespaces = false;
+        Level::Sessions { reason, fence: self.try_stage().unwrap_or_default() }
+    }
+
+    /// Makes a stage process that only says how it could confine itself, or what was refused.
+    fn try_stage(&mut self) -> Result<Fence, String> {
         let tried = channel::pair().and_then(|(near, far)| {
             let folder = self.confinement.hidden.first().cloned();
             let process = self.bear(far, folder.unwrap_or_else(|| PathBuf::from("/")))?;
@@ -152,12 +181,10 @@ impl Launcher {
             answer
         });
         match tried {
-            Ok(Some((FromStage::Ready, _))) => Level::Namespaces,
-            Ok(Some((FromStage::Refused { cause }, _))) => Level::Sessions { reason: cause },
-            Ok(_) => Level::Sessions { reason: "confine a process: it died".to_owned() },
-            Err(error) => {
-                Level::Sessions { reason: format!("make a process in namespaces: {error}") }
-            }
+            Ok(Some((FromStage::Ready(fence), _))) => Ok(fence),
+            Ok(Some((FromStage::Refused { cause }, _))) => Err(cause),
+            Ok(_) => Err("confine a process: it died".to_owned()),
+            Err(error) => Err(format!("make a process in namespaces: {error}")),
         }
     }
 

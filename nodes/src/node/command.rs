@@ -9,9 +9,10 @@ use super::start::LocalNode;
 use super::trouble::EXIT_INFRASTRUCTURE;
 use crate::client::{Client, ClientError};
 use crate::rpc::api::{NodeStatus, Stop, Stopped};
-use crate::wire::hello::Refused;
+use crate::wire::hello::{HelloError, Refused};
 use clap::{Args, Parser, Subcommand};
 use otto_core::time::Span;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -120,7 +121,13 @@ impl Status {
 impl StopNode {
     async fn run(&self) -> Result<ExitCode, Refused> {
         let client = client(&self.data)?;
-        let pid = client.connect().await.map_err(refused)?.pid;
+        let pid = match client.connect().await {
+            Ok(hello) => hello.pid,
+            Err(ClientError::Hello(HelloError::Refused(trouble))) => {
+                return end_in_trouble(&self.data.place()?, trouble);
+            }
+            Err(error) => return Err(refused(error)),
+        };
         let stop = Stop { pid, busy_too: self.busy, successor: None };
         match client.stop(stop).await.map_err(refused)? {
             Stopped::Leaves | Stopped::ControlRestarts => wait_until_gone(&self.data.place()?),
@@ -130,6 +137,22 @@ impl StopNode {
             )),
         }
     }
+}
+
+/// Ends a node whose control process cannot work, and therefore cannot be asked.
+fn end_in_trouble(place: &Place, trouble: Refused) -> Result<ExitCode, Refused> {
+    let path = place.lock("node");
+    let holder = Lock::signature(&path).and_then(|pid| i32::try_from(pid).ok());
+    let Some(holder) = holder.and_then(Pid::from_raw) else { return Err(trouble) };
+    // A process descriptor stays with its process; the lock says that this one is the node's still.
+    let Ok(process) = pidfd_open(holder, PidfdFlags::empty()) else { return Err(trouble) };
+    let held = Lock::try_take(&path).is_ok_and(|lock| lock.is_none());
+    if !held || Lock::signature(&path) != Some(holder.as_raw_nonzero().get().unsigned_abs()) {
+        return Err(trouble);
+    }
+    pidfd_send_signal(process, Signal::TERM)
+        .map_err(|error| Refused::at("end the node of", place.data(), &error.into()))?;
+    wait_until_gone(place)
 }
 
 /// Its processes hold these locks as long as they live.

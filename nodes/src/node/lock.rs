@@ -1,9 +1,9 @@
 //! Locks between processes, held by open files.
 
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A lock that this process holds until it is dropped, or the process ends.
@@ -33,11 +33,23 @@ impl Lock {
         }
     }
 
+    /// Holds it for as long as this process lives.
+    pub(super) fn hold(self) {
+        std::mem::forget(self.0);
+    }
+
     /// Writes down who holds it, for messages.
     pub(super) fn sign(&mut self) -> io::Result<()> {
         self.0.set_len(0)?;
         self.0.rewind()?;
         write!(self.0, "{}", std::process::id())
+    }
+
+    /// Whether the lock's file is still what others find at its path.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let of =
+            |metadata: io::Result<Metadata>| metadata.map(|file| (file.dev(), file.ino())).ok();
+        of(self.0.metadata()).is_some_and(|ours| of(fs::metadata(path)) == Some(ours))
     }
 
     /// What the holder wrote down.

@@ -47,7 +47,7 @@ fn begin(role: Role, inheritance: Inheritance) -> Result<(), Refused> {
     trace::begin(&place.traces(), role.name()).map_err(at("write to", &place.traces()))?;
     // An earlier one may not have noticed yet that its supervisor is gone.
     let lock = place.lock(role.name());
-    let _lock = Lock::take(&lock).map_err(at("write", &lock))?;
+    Lock::take(&lock).map_err(at("write", &lock))?.hold();
     let runtime = match role {
         Role::Control => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
         Role::Agent => Builder::new_current_thread().enable_all().build(),

@@ -12,9 +12,11 @@ use super::trace;
 use super::trouble::EXIT_INFRASTRUCTURE;
 use crate::wire::hello::{Refused, refusal_frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::time::{ClockId, clock_gettime};
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,8 +50,12 @@ pub fn serve(
     }
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let audience = if detached { Audience::Starter } else { Audience::Person };
-    let node = Node::open(place, lifetime, objects, audience);
-    match node.and_then(Node::run) {
+    let ended = Node::open(place, lifetime, objects, audience).and_then(|mut node| {
+        let ended = node.run();
+        node.lock.hold();
+        ended
+    });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(report) => {
             audience.tell(&report);
@@ -92,8 +98,15 @@ impl Audience {
 /// A child, or the pause before its next start.
 #[derive(Debug)]
 enum Life {
-    Running { child: Box<Child>, since: Duration },
-    Pausing { until: Duration },
+    Running {
+        child: Box<Child>,
+        since: Duration,
+    },
+    Pausing {
+        until: Duration,
+        /// From here on it is started at once where somebody waits for it.
+        on_demand_from: Duration,
+    },
 }
 
 /// One of the two children over all of its lives.
@@ -109,6 +122,8 @@ struct Ward {
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// What somebody waits for is not started more often than this, whatever it lacks.
+const DEMAND_PAUSE: Duration = Duration::from_millis(250);
 /// A child that lived for so long starts again at once.
 const LONG_LIFE: Duration = Duration::from_secs(30);
 /// How long the node of a starter stays to say why it cannot work.
@@ -126,7 +141,9 @@ struct Node {
     wards: [Ward; 2],
     was_ready: bool,
     leaving: bool,
-    _lock: Lock,
+    lock: Lock,
+    /// Says when something happens to the folder, where the kernel can watch it for us.
+    watch: Option<OwnedFd>,
 }
 
 impl Node {
@@ -156,7 +173,7 @@ impl Node {
         let orders = Orders { data: place.data().to_owned(), idle_ms, node_build, objects };
         let wards = [Role::Control, Role::Agent].map(|role| Ward {
             role,
-            life: Life::Pausing { until: Duration::ZERO },
+            life: Life::Pausing { until: Duration::ZERO, on_demand_from: Duration::ZERO },
             deaths: 0,
             trouble: None,
         });
@@ -170,16 +187,23 @@ impl Node {
             wards,
             was_ready: false,
             leaving: false,
-            _lock: lock,
+            watch: watch(place).inspect_err(|error| tracing::warn!(%error, "unwatched")).ok(),
+            lock,
         })
     }
 
-    fn run(mut self) -> Result<(), Report> {
+    fn run(&mut self) -> Result<(), Report> {
         loop {
             for index in 0..self.wards.len() {
                 self.start_if_due(index);
             }
             self.wait();
+            if self.is_homeless() {
+                return Err(Report::Trouble(Refused::trouble(
+                    format!("failed to go on: {} was removed", self.place.data().display()),
+                    "start another node; what was in the folder is gone",
+                )));
+            }
             for index in 0..self.wards.len() {
                 self.listen_to(index);
                 self.bury(index);
@@ -192,7 +216,7 @@ impl Node {
                     self.part(&trouble);
                     return Err(Report::Trouble(trouble));
                 }
-                Some(trouble) if !control_runs => self.refuse_guests(&trouble),
+                Some(trouble) if !control_runs => self.attend_guests(&trouble),
                 Some(_) | None => {}
             }
         }
@@ -201,7 +225,7 @@ impl Node {
     fn start_if_due(&mut self, index: usize) {
         let ward = &mut self.wards[index];
         let now = now();
-        if !matches!(ward.life, Life::Pausing { until } if until <= now) || self.leaving {
+        if !matches!(ward.life, Life::Pausing { until, .. } if until <= now) || self.leaving {
             return;
         }
         let image = match ward.role {
@@ -227,6 +251,7 @@ impl Node {
     /// Waits until a child says something or ends, a pause is over, or somebody is to be refused.
     fn wait(&self) {
         let mut descriptors = Vec::new();
+        descriptors.extend(self.watch.iter().map(|watch| PollFd::new(watch, PollFlags::IN)));
         let mut until: Option<Duration> = None;
         for ward in &self.wards {
             match &ward.life {
@@ -234,7 +259,7 @@ impl Node {
                     descriptors.push(PollFd::new(&child.ended, PollFlags::IN));
                     descriptors.push(PollFd::new(&child.socket, PollFlags::IN));
                 }
-                Life::Pausing { until: end } => {
+                Life::Pausing { until: end, .. } => {
                     until = Some(until.map_or(*end, |until| until.min(*end)));
                     if ward.role == Role::Control && ward.trouble.is_some() {
                         descriptors.push(PollFd::new(&self.listener, PollFlags::IN));
@@ -298,6 +323,31 @@ impl Node {
         ward.pause(now);
     }
 
+    /// Whether its folder is not what others find at its place any more.
+    fn is_homeless(&self) -> bool {
+        if let Some(watch) = &self.watch {
+            // What happened is seen below; reading makes the watch quiet.
+            rustix::io::read(watch, &mut [0; 4096]).ok();
+        }
+        !self.lock.is_at(&self.place.lock("node"))
+    }
+
+    /// Starts control at once for whoever is connecting: what it lacked may be there by now. Who
+    /// comes right after its last trial is told what that one met.
+    fn attend_guests(&mut self, trouble: &Refused) {
+        let mut waits = [PollFd::new(&self.listener, PollFlags::IN)];
+        let now_or_never = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if !poll(&mut waits, Some(&now_or_never)).is_ok_and(|ready| ready > 0) {
+            return;
+        }
+        let [control, _] = &mut self.wards;
+        let now = now();
+        match &mut control.life {
+            Life::Pausing { until, on_demand_from } if *on_demand_from <= now => *until = now,
+            Life::Pausing { .. } | Life::Running { .. } => self.refuse_guests(trouble),
+        }
+    }
+
     /// Tells everybody who asks, for a moment, why the node does not come up.
     fn part(&self, trouble: &Refused) {
         if self.audience == Audience::Person {
@@ -334,8 +384,18 @@ impl Ward {
         // What said why it cannot work would say the same again at once.
         let pause = if self.trouble.is_some() { pause.max(FIRST_PAUSE) } else { pause };
         self.deaths = (self.deaths + 1).min(16);
-        self.life = Life::Pausing { until: now + pause };
+        self.life = Life::Pausing { until: now + pause, on_demand_from: now + DEMAND_PAUSE };
     }
+}
+
+/// Watches the lock's file, which goes with the folder, and the folder itself, which may be moved.
+fn watch(place: &Place) -> io::Result<OwnedFd> {
+    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    let flags = WatchFlags::ATTRIB | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+    for path in [place.lock("node"), place.data().to_owned()] {
+        inotify::add_watch(&watch, path, flags)?;
+    }
+    Ok(watch)
 }
 
 fn taken(place: &Place, audience: Audience) -> Report {

@@ -37,6 +37,14 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
         .block_on(test);
 }
 
+/// Runs a test with namespaces and without.
+pub(crate) fn both(test: impl AsyncFn(Bench)) {
+    run(async {
+        test(Bench::with(true, 1 << 30).await).await;
+        test(Bench::with(false, 1 << 30).await).await;
+    });
+}
+
 /// A control side that only keeps blobs.
 #[derive(Debug, Default)]
 pub(crate) struct Blobs {
@@ -110,7 +118,12 @@ impl Bench {
 
     /// An agent that tries namespaces or does not, with a limit on logs.
     pub(crate) async fn with(namespaces: bool, limit_bytes: u64) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::at(&std::env::temp_dir(), namespaces, limit_bytes).await
+    }
+
+    /// The same in a folder inside of this one.
+    pub(crate) async fn at(around: &Path, namespaces: bool, limit_bytes: u64) -> Self {
+        let folder = tempfile::tempdir_in(around).expect("a folder");
         let blobs = Arc::new(Blobs::default());
         let (spool, stages) = agent(folder.path(), &blobs, namespaces, limit_bytes).await;
         Self { folder, blobs, spool, stages }

@@ -1,7 +1,7 @@
 //! Nothing outlives its stage, its lease, its agent or its launcher.
 
 use crate::Case;
-use crate::bench::{Bench, Blobs, VICTIM, agent, marked, marker, run, script, step, until};
+use crate::bench::{Blobs, VICTIM, agent, both, marked, marker, run, script, step, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use otto_actors::ports::stages::{Stage, StageError, Stages, StepEnd};
@@ -32,14 +32,6 @@ fn daemon(marker: &str) -> String {
 fn begin(stage: &Arc<dyn Stage>) -> tokio::task::JoinHandle<Result<StepEnd, StageError>> {
     let stage = Arc::clone(stage);
     tokio::spawn(async move { step(&*stage, 0, &BTreeMap::new()).await })
-}
-
-/// Runs a test with namespaces and without.
-fn both(test: impl AsyncFn(Bench)) {
-    run(async {
-        test(Bench::with(true, 1 << 20).await).await;
-        test(Bench::with(false, 1 << 20).await).await;
-    });
 }
 
 fn daemons() {

@@ -1,7 +1,7 @@
 //! What steps print arrives whole, whatever it is.
 
 use crate::Case;
-use crate::bench::{Bench, assignment, call, marked, marker, run, script};
+use crate::bench::{Bench, assignment, both, call, marked, marker, run, script};
 use otto_actors::ports::logs::Spool;
 use otto_core::run::outcome::Outcome;
 
@@ -13,8 +13,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 fn bytes() {
-    run(async {
-        let bench = Bench::new().await;
+    both(async |bench| {
         let printed = r"#!/bin/sh
 printf 'a\0b\377\376\033[31mno end'";
         let asked = script(printed);
@@ -27,8 +26,7 @@ printf 'a\0b\377\376\033[31mno end'";
 }
 
 fn flood() {
-    run(async {
-        let bench = Bench::new().await;
+    both(async |bench| {
         let asked = script("#!/bin/sh\nhead -c 67108864 /dev/zero; echo end");
         let stage = bench.open(&asked).await;
         crate::bench::step(&*stage, 0, &std::collections::BTreeMap::new()).await.expect("a step");
@@ -53,8 +51,7 @@ fn limit() {
 }
 
 fn daemon() {
-    run(async {
-        let bench = Bench::new().await;
+    both(async |bench| {
         let marker = marker();
         let begin = format!(
             "#!/bin/sh\n(while [ ! -e go ]; do sleep 0.05; done; echo late; touch gone; exec sleep {marker}) &"

@@ -4,6 +4,7 @@
 //! Steps append a line to a file outside of their workspace each time that they are executed. That
 //! file is the truth; whatever Otto says of a run must agree with it.
 
+mod hostile;
 mod killed;
 mod moments;
 mod objects;

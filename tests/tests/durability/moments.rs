@@ -5,6 +5,7 @@
 //! is what happened, not what Otto says of it.
 
 use super::victim::Victim::{self, Agent, All, Command, Control, Launcher, Supervisor};
+use super::world::Kernel::{self, AsItIs, NoNamespaces};
 use super::world::{Process, Started, World, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -95,12 +96,12 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
+    fn new(kernel: Kernel) -> Self {
         let retry = "retry { attempts = 20  on = [lost] }";
         let ottofile = OTTOFILE.replace("RETRY", retry);
         let ottofile =
             ottofile.replace("executed first' } }", &format!("executed first' }} {retry} }}"));
-        let world = World::new(&ottofile);
+        let world = kernel.world(&ottofile);
         let out = world.path("out").display().to_string();
         fs::write(world.path("shop/truth"), TRUTH.replace("OUT", &out)).expect("a file");
         world.succeed("otto runs");
@@ -156,7 +157,8 @@ impl Scene {
     /// Waits for a moment of a run that was submitted, kills, and lets the run go on.
     fn kill_at(&mut self, moment: Moment, victim: Victim) {
         match moment {
-            Submitting | Submitted => return,
+            Submitting => return,
+            Submitted => {}
             Awarded => self.await_event("stage_started", Some("Held")),
             Printing => self.world.await_file("at.printing"),
             Archiving => self.world.await_file("at.archiving"),
@@ -166,6 +168,7 @@ impl Scene {
             Settled => self.await_event("run_settled", None),
         }
         self.kill(victim);
+        assert_eq!(self.world.runs().len(), 1, "an acknowledged run is lost");
         self.go_on(moment);
     }
 
@@ -178,22 +181,14 @@ impl Scene {
     }
 }
 
-/// Kills a victim at each of these moments of one run.
-fn check(victim: Victim, moments: &[Moment]) {
-    let mut scene = Scene::new();
-    let submitting = moments.iter().copied().find(|moment| matches!(moment, Submitting));
-    scene.submit(submitting, victim);
+/// Kills a victim at each moment of one run.
+fn check(victim: Victim, kernel: Kernel) {
+    let mut scene = Scene::new(kernel);
+    scene.submit(Some(Submitting), victim);
     for moment in ALL {
-        if moment == Submitted && moments.contains(&Submitted) {
-            scene.kill(victim);
-            assert_eq!(scene.world.runs().len(), 1, "an acknowledged run is lost");
-        } else if moments.contains(&moment) {
-            scene.kill_at(moment, victim);
-        } else {
-            scene.go_on(moment);
-        }
+        scene.kill_at(moment, victim);
     }
-    let kills = if victim.ends_attempts() { moments.len() } else { 0 };
+    let kills = if victim.ends_attempts() { ALL.len() } else { 0 };
     judge(scene, kills);
 }
 
@@ -267,38 +262,53 @@ fn judge_logs(world: &World) {
 
 #[test]
 fn a_command_is_killed_at_each_moment() {
-    check(Command, &ALL);
+    check(Command, AsItIs);
 }
 
 #[test]
 fn control_is_killed_at_each_moment() {
-    check(Control, &ALL);
+    check(Control, AsItIs);
 }
 
 #[test]
 fn an_agent_is_killed_at_each_moment() {
-    check(Agent, &ALL);
+    check(Agent, AsItIs);
 }
 
 #[test]
 fn a_launcher_is_killed_at_each_moment() {
-    check(Launcher, &ALL);
+    check(Launcher, AsItIs);
 }
 
 #[test]
 fn a_supervisor_is_killed_at_each_moment() {
-    check(Supervisor, &ALL);
+    check(Supervisor, AsItIs);
 }
 
 #[test]
 fn all_are_killed_at_each_moment() {
-    check(All, &ALL);
+    check(All, AsItIs);
+}
+
+#[test]
+fn an_agent_without_namespaces_is_killed_at_each_moment() {
+    check(Agent, NoNamespaces);
+}
+
+#[test]
+fn a_launcher_without_namespaces_is_killed_at_each_moment() {
+    check(Launcher, NoNamespaces);
+}
+
+#[test]
+fn all_without_namespaces_are_killed_at_each_moment() {
+    check(All, NoNamespaces);
 }
 
 /// What takes a dead one's place is killed as it begins, again and again.
 fn check_recovery(victim: Victim, role: &str) {
     const TIMES: usize = 4;
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(AsItIs);
     scene.submit(None, victim);
     scene.world.await_file("at.printing");
     let mut seen = BTreeSet::new();
@@ -353,7 +363,7 @@ fn anybody_is_killed_at_any_moment() {
         eprintln!("round of OTTO_TEST_SEED={seed} OTTO_TEST_ROUNDS=1");
         let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let victims = [Command, Supervisor, Control, Agent, Launcher, All];
-        let mut scene = Scene::new();
+        let mut scene = Scene::new(AsItIs);
         scene.submit(None, Command);
         for moment in ALL {
             scene.go_on(moment);

@@ -1,6 +1,6 @@
 //! What a node needs is taken away, and given back: a clear error, and nothing is lost.
 
-use super::world::{World, until};
+use super::world::{Process, World, kill_process, until};
 use redb::{Database, TableDefinition};
 use std::fs::{self, File};
 use std::io::Write;
@@ -175,5 +175,106 @@ fn a_full_disk() {
     assert_eq!(world.runs(), before);
     world.succeed("otto run");
     assert_eq!(world.truth(), ["ran", "ran"]);
+    world.end();
+}
+
+/// A node that cannot work can be told to leave, and tells at once when what it lacked is there.
+#[test]
+fn a_node_in_trouble_is_stopped_and_mended() {
+    let world = World::new(QUICK);
+    world.succeed("otto run");
+    let break_it = || {
+        fs::rename(world.path("otto/store"), world.path("otto/aside")).expect("it moves");
+        fs::write(world.path("otto/store"), "a file").expect("a file");
+        let control = Process::named(&world.node(), "otto-control").expect("control runs");
+        kill_process(control);
+        until("the refusal", || world.run("otto runs").code == Some(5));
+    };
+    let mend = || {
+        fs::remove_file(world.path("otto/store")).expect("the file is there");
+        fs::rename(world.path("otto/aside"), world.path("otto/store")).expect("it moves");
+    };
+    break_it();
+    world.succeed("otto-node stop");
+    assert!(world.node().is_empty(), "it has left");
+    mend();
+    world.succeed("otto run");
+    break_it();
+    // So often it was refused that the pause before the next trial would be of seconds.
+    for _ in 0..20 {
+        assert_eq!(world.run("otto runs").code, Some(5));
+    }
+    mend();
+    let refused = (0..100).take_while(|_| world.run("otto runs").code != Some(0)).count();
+    assert!(refused < 50, "refused {refused} times though it was mended");
+    world.end();
+}
+
+#[test]
+fn a_node_leaves_when_its_folder_is_taken_away() {
+    let remove: Deed = |world| fs::remove_dir_all(world.path("otto")).expect("it is removed");
+    let rename: Deed = |world| {
+        fs::rename(world.path("otto"), world.path("elsewhere")).expect("it moves");
+    };
+    for take_away in [remove, rename] {
+        let world = World::new(QUICK);
+        world.succeed("otto run");
+        world.note_family();
+        take_away(&world);
+        until("the end of the node", || world.left_of_the_family().is_empty());
+        world.succeed("otto run");
+        assert_eq!(world.runs().len(), 1, "it is a new node");
+        world.end();
+    }
+}
+
+#[test]
+fn a_nodes_data_is_no_part_of_the_repository() {
+    let world = World::new("pipeline { steps { sh 'find . -type f > OUT/files' } }");
+    let run = |line: &str| {
+        let mut command = world.command(line);
+        let output = command.env("OTTO_HOME", "data/otto").output().expect("otto starts");
+        assert!(output.status.success(), "{output:?}");
+    };
+    run("otto run");
+    let files = fs::read_to_string(world.path("out/files")).expect("the step ran");
+    assert_eq!(files, "./Ottofile\n");
+    run("otto-node stop");
+}
+
+/// A step that fills the disk under the node's own feet fails by what it met, and all goes on when
+/// there is room again.
+#[test]
+fn a_step_fills_the_disk() {
+    const FILLS: &str = "pipeline {
+      stage('Fills') { steps { sh '''
+        echo begun >> OUT/truth
+        code=0
+        dd if=/dev/zero of=large bs=4096 2> OUT/said || code=$?
+        echo $code >> OUT/truth
+        touch OUT/full
+        until [ -e OUT/go ]; do sleep 0.05; done
+        exit $code
+      ''' } }
+      stage('Then') { steps { sh 'echo then >> OUT/truth' } }
+    }";
+    let world = World::with_small_disk(FILLS);
+    let command = world.start("otto run --progress plain");
+    world.await_file("full");
+    // The journal meets the full disk too: who asks for more is told why not.
+    for _ in 0..3 {
+        let ended = world.run("otto run --detach");
+        assert!(matches!(ended.code, Some(0 | 5)), "{ended:?}");
+    }
+    world.make_file("go");
+    let ended = command.ended();
+    assert!(matches!(ended.code, Some(1 | 5)), "never an invented success: {ended:?}");
+    until("an answer", || world.run("otto runs").code == Some(0));
+    until("the end of the run", || world.outcome(1).is_some());
+    let outcome = world.outcome(1);
+    let why = world.run("otto why 1");
+    eprintln!("{outcome:?} {why:?} {:?} {ended:?}", world.truth());
+    assert_eq!(outcome.as_deref(), Some("failed"), "{ended:?}");
+    assert_eq!(world.truth()[..2], ["begun", "1"]);
     world.end();
 }

@@ -21,14 +21,14 @@ const TURNS: u32 = 9_000;
 /// A repository called `shop`, the data folder of its node, and the truth.
 pub(crate) struct World {
     root: TempDir,
-    /// The data folder's own file system, where it has one.
-    disk: Option<Disk>,
+    /// What keeps the namespaces of its commands, where they have some.
+    holder: Option<Holder>,
     /// Processes of the node that were seen at some time, with when they started.
     family: RefCell<BTreeSet<(u32, u64)>>,
 }
 
-/// A small file system at the data folder, in a namespace that lasts as long as this process.
-struct Disk(Child);
+/// Namespaces that last as long as this process.
+struct Holder(Child);
 
 /// A command that has ended.
 #[derive(Debug)]
@@ -56,11 +56,29 @@ pub(crate) struct Process {
     name: String,
 }
 
+/// What the kernel lets the node do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kernel {
+    AsItIs,
+    /// It refuses namespaces, so that steps are kept apart less well.
+    NoNamespaces,
+}
+
+impl Kernel {
+    /// A world with such a kernel.
+    pub(crate) fn world(self, ottofile: &str) -> World {
+        match self {
+            Self::AsItIs => World::new(ottofile),
+            Self::NoNamespaces => World::without_namespaces(ottofile),
+        }
+    }
+}
+
 impl World {
     /// A world with this Ottofile, in which `OUT` stands for the folder of the truth.
     pub(crate) fn new(ottofile: &str) -> Self {
         let root = tempfile::Builder::new().prefix("otto-").tempdir().expect("a temporary folder");
-        let world = Self { root, disk: None, family: RefCell::default() };
+        let world = Self { root, holder: None, family: RefCell::default() };
         for folder in ["shop", "otto", "out", "said"] {
             fs::create_dir(world.path(folder)).expect("a folder");
         }
@@ -71,23 +89,32 @@ impl World {
 
     /// The same, with the data folder on a small file system of its own.
     pub(crate) fn with_small_disk(ottofile: &str) -> Self {
-        let mut world = Self::new(ottofile);
-        let folder = world.path("otto");
-        let mount = format!("mount -t tmpfs -o size=16m,mode=700 tmpfs {}", folder.display());
+        let world = Self::new(ottofile);
+        let folder = world.path("otto").display().to_string();
+        world.in_namespaces(&format!("mount -t tmpfs -o size=16m,mode=700 tmpfs {folder}"))
+    }
+
+    /// The same, where the kernel refuses namespaces to whoever asks for some.
+    pub(crate) fn without_namespaces(ottofile: &str) -> Self {
+        Self::new(ottofile).in_namespaces("echo 0 > /proc/sys/user/max_user_namespaces")
+    }
+
+    /// Lets all commands run in namespaces that were prepared so.
+    fn in_namespaces(mut self, prepare: &str) -> Self {
         let mut holder = Command::new("unshare");
         holder
             .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
-            .arg(format!("{mount} && echo mounted && exec cat"))
-            .current_dir(world.path("shop"))
+            .arg(format!("{prepare} && echo prepared && exec cat"))
+            .current_dir(self.path("shop"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut holder = holder.spawn().expect("this test needs the command `unshare`");
         let mut said = String::new();
         let output = holder.stdout.take().expect("its output is ours");
         BufReader::new(output).read_line(&mut said).expect("its output can be read");
-        world.disk = Some(Disk(holder));
-        assert_eq!(said, "mounted\n", "this test needs user namespaces, to mount a small disk");
-        world
+        self.holder = Some(Holder(holder));
+        assert_eq!(said, "prepared\n", "this test needs user namespaces");
+        self
     }
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {
@@ -97,8 +124,8 @@ impl World {
     /// A path in the data folder, seen from outside of its file system.
     pub(crate) fn data(&self, path: &str) -> PathBuf {
         let folder = self.path("otto");
-        let folder = match &self.disk {
-            Some(Disk(holder)) => {
+        let folder = match &self.holder {
+            Some(Holder(holder)) => {
                 let inside = folder.strip_prefix("/").expect("it is an absolute path");
                 Path::new(&format!("/proc/{}/root", holder.id())).join(inside)
             }
@@ -127,7 +154,7 @@ impl World {
 
     /// A program that sees the data folder as this world has it.
     pub(crate) fn inside(&self, program: &Path) -> Command {
-        let Some(Disk(holder)) = &self.disk else { return Command::new(program) };
+        let Some(Holder(holder)) = &self.holder else { return Command::new(program) };
         let mut command = Command::new("nsenter");
         command
             .args(["--user", "--mount", "--preserve-credentials", "--wd", "--target"])
@@ -210,7 +237,7 @@ impl World {
     }
 
     /// Those of the node's processes that were noted and are still there.
-    fn left_of_the_family(&self) -> Vec<Process> {
+    pub(crate) fn left_of_the_family(&self) -> Vec<Process> {
         let noted = self.family.borrow();
         let left = processes().into_iter();
         left.filter(|process| noted.contains(&(process.pid, process.started))).collect()
@@ -250,7 +277,7 @@ impl Drop for World {
             }
             eprintln!("── truth\n{:?}", self.truth());
         }
-        if let Some(Disk(holder)) = &mut self.disk {
+        if let Some(Holder(holder)) = &mut self.holder {
             // It may have failed to mount, and have ended.
             holder.kill().ok();
             holder.wait().ok();
