@@ -173,3 +173,73 @@ pub fn request(parsed: &Parsed) -> Request {
         _ => Request::Written,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Reader, Rule};
+    use crate::diagnostic::Severity;
+    use crate::scan::scan;
+    use crate::tree::Place;
+    use pest::Parser;
+    use proptest::prelude::*;
+
+    /// What the grammar takes for comments; `None` where it refuses the text.
+    fn by_grammar(text: &str) -> Option<Vec<Place>> {
+        let pairs = Reader::parse(Rule::file, text).ok()?.flatten();
+        let comments = pairs.filter(|pair| pair.as_rule() == Rule::COMMENT);
+        let place = |span: pest::Span<'_>| Place { start: span.start(), end: span.end() };
+        Some(comments.map(|pair| place(pair.as_span())).collect())
+    }
+
+    /// Whole statements, comments, and what looks like one or the other.
+    fn piece() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "a = 1",
+            "b 'x // no'",
+            "c \"/* no */\"",
+            "d { e = '''\n/* no */\n''' }",
+            "f('*/', '/*')",
+            "// one",
+            "// '",
+            "//",
+            "// /*",
+            "/**/",
+            "/* a */",
+            "/* a /* b */ c */",
+            "/*/ */",
+            "/* // */",
+            "/* ' \" */",
+            "/* a /* b */",
+            "*/",
+            "/",
+            "'",
+            " ",
+            "\r\n",
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn the_pass_before_the_parser_finds_the_same_comments(
+            pieces in prop::collection::vec((piece(), prop_oneof![Just("\n"), Just(" ")]), 0..12)
+        ) {
+            let text: String = pieces.into_iter().flat_map(|(piece, gap)| [piece, gap]).collect();
+            let found = scan(&text);
+            let readable = found.readable(&text);
+            // Where the pass finds errors, the grammar is not asked.
+            let broken = found.problems.iter().any(|it| it.severity == Severity::Error);
+            if !broken && let Some(comments) = by_grammar(&readable) {
+                let scanned: Vec<Place> = found.comments.iter().map(|it| it.place).collect();
+                prop_assert_eq!(scanned, comments, "{:?}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn the_grammar_takes_comments_at_all() {
+        let text = "a = 1 // one\n/* two /* three */ */ b 'x'";
+        let places = by_grammar(text).expect("it is right");
+        let texts: Vec<&str> = places.iter().map(|place| &text[place.start..place.end]).collect();
+        assert_eq!(texts, ["// one", "/* two /* three */ */"]);
+    }
+}

@@ -28,7 +28,8 @@ impl Decision {
     fn truth(&self) -> Option<bool> {
         match self.known {
             Known::Plan(Value::Boolean(truth)) => Some(truth),
-            _ => None,
+            Known::Plan(Value::Text(_) | Value::Number(_) | Value::List(_) | Value::Absent)
+            | Known::Run(..) => None,
         }
     }
 
@@ -48,9 +49,9 @@ impl Lowering<'_> {
         let single = decisions.len() == 1;
         let texts: Vec<String> = parts
             .iter()
-            .map(|part| match part.kind {
-                Kind::Or(_) if !single => format!("({part})"),
-                _ => part.to_string(),
+            .map(|part| {
+                let in_brackets = matches!(part.kind, Kind::Or(_)) && !single;
+                if in_brackets { format!("({part})") } else { part.to_string() }
             })
             .collect();
         let decision = join(decisions, true);

@@ -103,10 +103,9 @@ impl Lowering<'_> {
             "memory" => {
                 let value = self.property(part, "'2G'");
                 let size = value.and_then(|value| self.value(value, &ValueType::Size, scope));
-                runtime.memory = match size {
-                    Some(Value::Text(text)) => parse_size(&text).ok(),
-                    _ => None,
-                };
+                if let Some(Value::Text(text)) = size {
+                    runtime.memory = parse_size(&text).ok();
+                }
             }
             "arch" => runtime.arch = self.one_of(part, ARCHES, scope),
             "os" => runtime.os = self.one_of(part, SYSTEMS, scope),
@@ -208,10 +207,8 @@ impl Lowering<'_> {
         scope: &Scope,
     ) -> Option<VersionNeed> {
         let slip = nearest(&part.name.text, words::RUNTIME.iter().copied());
-        let version = match &value.kind {
-            Kind::Text(text) => VersionNeed::parse(text).is_some(),
-            _ => false,
-        };
+        let is_version = |text: &String| VersionNeed::parse(text).is_some();
+        let version = matches!(&value.kind, Kind::Text(text) if is_version(text));
         if let (Some(_), false) = (slip, version) {
             self.unknown_word(part, "runtime", words::RUNTIME);
             return None;

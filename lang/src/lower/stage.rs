@@ -463,7 +463,9 @@ impl Lowering<'_> {
     ) -> Option<(StageId, Scope)> {
         let name = match kind {
             Group::Otherwise => "otherwise".to_owned(),
-            _ => self.names.generate(holder, kind.word()),
+            Group::Parallel | Group::Fanout | Group::Choose | Group::When => {
+                self.names.generate(holder, kind.word())
+            }
         };
         let id = self.open(holder, name, place)?;
         let scope = Scope { stage: id, ..scope.clone() };

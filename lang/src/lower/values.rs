@@ -64,7 +64,12 @@ impl Lowering<'_> {
             }
             (_, ValueType::List(item)) => match self.known(expression, scope)? {
                 Known::Plan(list @ Value::List(_)) => self.fitting(list, expected, place),
-                _ => self.value(expression, item, scope).map(|value| Value::List(vec![value])),
+                Known::Plan(
+                    Value::Text(_) | Value::Number(_) | Value::Boolean(_) | Value::Absent,
+                )
+                | Known::Run(..) => {
+                    self.value(expression, item, scope).map(|value| Value::List(vec![value]))
+                }
             },
             (Kind::Path(words), ValueType::Enumeration(_) | ValueType::Environment(_))
                 if words.len() == 1 && !scope.values.contains_key(&words[0]) =>
@@ -91,10 +96,10 @@ impl Lowering<'_> {
 
     /// A text of the plan.
     pub(super) fn text(&mut self, expression: &Expression, scope: &Scope) -> Option<String> {
-        match self.value(expression, &ValueType::Text, scope)? {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
+        let Value::Text(text) = self.value(expression, &ValueType::Text, scope)? else {
+            return None;
+        };
+        Some(text)
     }
 
     /// A list of texts of the plan.
@@ -106,10 +111,10 @@ impl Lowering<'_> {
 
     /// True or false.
     pub(super) fn boolean(&mut self, expression: &Expression, scope: &Scope) -> Option<bool> {
-        match self.value(expression, &ValueType::Boolean, scope)? {
-            Value::Boolean(truth) => Some(truth),
-            _ => None,
-        }
+        let Value::Boolean(truth) = self.value(expression, &ValueType::Boolean, scope)? else {
+            return None;
+        };
+        Some(truth)
     }
 
     /// A whole number.
@@ -126,10 +131,10 @@ impl Lowering<'_> {
 
     /// A length of time.
     pub(super) fn duration(&mut self, expression: &Expression, scope: &Scope) -> Option<Span> {
-        match self.value(expression, &ValueType::Duration, scope)? {
-            Value::Text(text) => Span::parse(&text).ok(),
-            _ => None,
-        }
+        let Value::Text(text) = self.value(expression, &ValueType::Duration, scope)? else {
+            return None;
+        };
+        Span::parse(&text).ok()
     }
 
     /// A length of time after which something ends: at zero it would end before it began.

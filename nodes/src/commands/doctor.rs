@@ -10,6 +10,7 @@ use crate::node::build::this_build;
 use crate::node::place::Place;
 use crate::rpc::api::NodeStatus;
 use clap::Args;
+use otto_core::time::Span;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ impl Doctor {
                 findings.push(data_folder(place.data()));
                 let (node, status) = node(&place);
                 findings.push(node);
+                findings.extend(status.as_ref().and_then(set_back));
                 findings.extend(status.iter().flat_map(agents));
                 findings.push(sandboxed(&place));
             }
@@ -121,6 +123,17 @@ fn system_clock() -> Finding {
         return bad("clock", text, "set the clock: time limits and certificates depend on it");
     }
     good("clock", text)
+}
+
+/// A clock that says less than when the node started was set back. Nothing else here can be
+/// compared with it.
+fn set_back(status: &NodeStatus) -> Option<Finding> {
+    let behind = status.since.since(clock::now());
+    (behind > Span::seconds(1)).then(|| {
+        let by = clock::lasting(behind);
+        let text = format!("it was set back: the node started {by} later than now");
+        noted("clock", text, "let the network keep it (NTP); deadlines of runs wait until then")
+    })
 }
 
 /// What steps that come with Otto start: without `sh` nothing works.
