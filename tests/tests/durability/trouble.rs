@@ -272,8 +272,6 @@ fn a_step_fills_the_disk() {
     until("an answer", || world.run("otto runs").code == Some(0));
     until("the end of the run", || world.outcome(1).is_some());
     let outcome = world.outcome(1);
-    let why = world.run("otto why 1");
-    eprintln!("{outcome:?} {why:?} {:?} {ended:?}", world.truth());
     assert_eq!(outcome.as_deref(), Some("failed"), "{ended:?}");
     assert_eq!(world.truth()[..2], ["begun", "1"]);
     world.end();
