@@ -149,9 +149,10 @@ impl Intake {
         let mut keys: BTreeMap<EntityId, RunId> = BTreeMap::new();
         let mut plans: BTreeMap<PlanHash, Vec<u8>> = BTreeMap::new();
         let mut facts: BTreeMap<ProjectId, Vec<ProjectEvent>> = BTreeMap::new();
-        let mut runs = Vec::new();
-        let mut accepted = Vec::new();
-        let mut items = Vec::new();
+        let most = self.wanted.len();
+        let mut runs = Vec::with_capacity(most);
+        let mut accepted = Vec::with_capacity(most);
+        let mut items = Vec::with_capacity(2 * most + 2);
         for wanted in std::mem::take(&mut self.wanted) {
             let key = wanted.key();
             let known = keys.get(&key).map(|run| KeyRecord { run: *run });
@@ -212,6 +213,7 @@ impl Intake {
 
     fn applied(self, draft: Draft) -> Admitted {
         let mut answers = self.answers;
+        answers.reserve(draft.accepted.len());
         for (wanted, submitted) in draft.accepted {
             self.plans.keep(wanted.submission.plan, &wanted.plan);
             answers.push((wanted.reply, Ok(submitted)));

@@ -322,7 +322,8 @@ impl State {
         }
         if let Ok(Admitted { projects, runs, answers, .. }) = admitted {
             self.projects = projects;
-            for run in runs {
+            // A run that owes nothing, such as one whose stages are all skipped, needs no actor.
+            for run in runs.into_iter().filter(|run| run.wake().is_some()) {
                 if !self.runs.contains_key(&run.id()) {
                     self.start(run.id(), Some(run), myself).await?;
                 }
