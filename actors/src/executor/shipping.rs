@@ -5,11 +5,17 @@ use crate::agent::{Outside, within};
 use crate::backoff;
 use crate::ports::control::LinkError;
 use crate::ports::logs::LogError;
+use futures::stream::{FuturesOrdered, StreamExt};
 use otto_core::lease::LeaseId;
 use otto_core::time::Span;
 
-/// How many bytes travel at a time.
-const CHUNK_BYTES: usize = 192 * 1024;
+/// How many bytes travel in one piece.
+const PIECE_BYTES: usize = 192 * 1024;
+/// How many pieces are on their way at a time, so that neither end waits for the other.
+const WINDOW: usize = 4;
+/// How long less than a whole piece gathers after another was sent. Whoever looks on does not
+/// notice; a stage of many short steps would otherwise send a piece for each of them.
+const GATHER: Span = Span(25);
 /// How long a call may take.
 const CALL: Span = Span::seconds(10);
 /// The longest pause before a call is repeated.
@@ -53,6 +59,9 @@ impl Shipping {
             };
             if self.sent < length {
                 self.send().await?;
+                if !closed {
+                    self.gather().await;
+                }
             } else if closed && self.seal(length).await? {
                 return Ok(length);
             }
@@ -63,25 +72,60 @@ impl Shipping {
         self.outside.ports.spool.grown(self.lease, self.sent).await
     }
 
-    /// Sends one piece. The answer says where to go on: behind it, or earlier where the control
-    /// side was started anew and had not kept all.
+    /// Waits until there is a whole piece to send, or the log is closed, but not for long.
+    async fn gather(&self) {
+        let less_than_a_piece = self.sent + PIECE_BYTES as u64 - 1;
+        let grown = self.outside.ports.spool.grown(self.lease, less_than_a_piece);
+        // Whatever is there by then is sent, and what fails here fails again where it is told.
+        tokio::time::timeout(GATHER.to_duration(), grown).await.ok();
+    }
+
+    /// Sends what is there. Each answer says where to go on: behind its piece, or elsewhere where
+    /// the control side was started anew and had not kept all; what follows is then sent again.
     async fn send(&mut self) -> Result<(), Stale> {
-        let read = self.outside.ports.spool.read(self.lease, self.sent, CHUNK_BYTES).await;
-        let Ok(bytes) = read else {
-            self.again().await;
-            return Ok(());
-        };
-        let control = &self.outside.ports.control;
-        let call = control.log(self.outside.settings.agent, self.lease, self.sent, bytes);
-        match within(CALL, call).await {
-            Ok(length) => {
-                self.sent = length;
-                self.failures = 0;
+        let mut under_way = FuturesOrdered::new();
+        let mut next = self.sent;
+        loop {
+            while under_way.len() < WINDOW {
+                let read = self.outside.ports.spool.read(self.lease, next, PIECE_BYTES).await;
+                let Ok(bytes) = read else {
+                    self.again().await;
+                    return Ok(());
+                };
+                if bytes.is_empty() {
+                    break;
+                }
+                let offset = next;
+                next += bytes.len() as u64;
+                under_way.push_back(self.piece(offset, bytes));
             }
-            Err(LinkError::Unreachable(_) | LinkError::NotHere { .. }) => self.again().await,
-            Err(LinkError::Refused(cause)) => return Err(Stale(cause)),
+            let Some((end, answer)) = under_way.next().await else { return Ok(()) };
+            match answer {
+                Ok(length) => {
+                    self.sent = length;
+                    self.failures = 0;
+                    if length != end {
+                        return Ok(());
+                    }
+                }
+                Err(LinkError::Unreachable(_) | LinkError::NotHere { .. }) => {
+                    self.again().await;
+                    return Ok(());
+                }
+                Err(LinkError::Refused(cause)) => return Err(Stale(cause)),
+            }
         }
-        Ok(())
+    }
+
+    /// Sends one piece; answers where it ends, and how much the control side says that it has.
+    fn piece(
+        &self,
+        offset: u64,
+        bytes: Vec<u8>,
+    ) -> impl Future<Output = (u64, Result<u64, LinkError>)> + use<> {
+        let (control, lease) = (self.outside.ports.control.clone(), self.lease);
+        let (agent, end) = (self.outside.settings.agent, offset + bytes.len() as u64);
+        async move { (end, within(CALL, control.log(agent, lease, offset, bytes)).await) }
     }
 
     async fn seal(&mut self, length: u64) -> Result<bool, Stale> {
