@@ -37,7 +37,7 @@ impl Pump {
         // A user has only so much for large pipes; the smaller one works too.
         rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES).ok();
         let output = pipe::Receiver::from_owned_fd(reader)?;
-        let buffer = vec![0; BUFFER_BYTES];
+        let buffer = Vec::with_capacity(BUFFER_BYTES);
         Ok((Self { output, log, buffer, pending: 0..0, stuck: false, done: false }, writer))
     }
 
@@ -70,7 +70,8 @@ impl Pump {
         if self.stuck {
             return false;
         }
-        match self.output.try_read(&mut self.buffer) {
+        self.buffer.clear();
+        match self.output.try_read_buf(&mut self.buffer) {
             Ok(0) => self.done = true,
             Ok(read) => self.pending = 0..read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
@@ -104,7 +105,8 @@ impl Drop for Pump {
         let mut left = self.pending.len();
         // A pipe holds no more than this, however fast somebody may go on writing.
         while !self.done && left < PIPE_BYTES {
-            match self.output.try_read(&mut self.buffer) {
+            self.buffer.clear();
+            match self.output.try_read_buf(&mut self.buffer) {
                 Ok(0) | Err(_) => break,
                 Ok(read) => left += read,
             }

@@ -15,12 +15,12 @@ use otto_core::ids::Digest;
 use otto_core::run::duty::EndReason;
 use otto_core::run::outcome::{Outcome, StepPlace};
 use otto_core::value::Value;
-use otto_stdlib::invocation::{Control, Secret};
+use otto_stdlib::invocation::Control;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -131,7 +131,7 @@ impl OpenStage {
         command: &Command,
         captured: &BTreeMap<String, Value>,
     ) -> Result<StepEnd, StageError> {
-        let secret = new_secret().map_err(|error| machine(&error))?;
+        let secret = self.shared.secret().map_err(|error| machine(&error))?;
         let desk = Desk::new(
             &self.assignment,
             &self.shared.blobs,
@@ -371,10 +371,4 @@ fn memory_file(content: &str) -> io::Result<OwnedFd> {
     file.write_all(content.as_bytes())?;
     file.rewind()?;
     Ok(file.into())
-}
-
-fn new_secret() -> io::Result<Secret> {
-    let mut random = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    Ok(Secret::of(&random))
 }

@@ -15,9 +15,10 @@ use otto_core::ids::{AgentRef, Digest};
 use otto_core::lease::LeaseId;
 use otto_core::step::LibrarySource;
 use otto_core::time::Span;
+use otto_stdlib::invocation::Secret;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,6 +68,8 @@ pub(super) struct Shared {
     work: PathBuf,
     /// The file of this image, for what calls it by another name.
     image: PathBuf,
+    /// Where randomness comes from.
+    random: File,
     open: Mutex<BTreeMap<LeaseId, Span>>,
 }
 
@@ -96,6 +99,7 @@ impl NodeStages {
         let blobs = Blobs::open(folder.join("blobs"), control, settings.agent)?;
         let open = Mutex::default();
         let image = fs::read_link(OWN_IMAGE)?;
+        let random = File::open("/dev/urandom")?;
         let shared = Shared {
             host: settings.host,
             spool,
@@ -104,6 +108,7 @@ impl NodeStages {
             grace: settings.grace,
             work,
             image,
+            random,
             open,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -188,6 +193,13 @@ impl Stages for NodeStages {
 }
 
 impl Shared {
+    /// A secret that nobody knows yet.
+    pub(super) fn secret(&self) -> io::Result<Secret> {
+        let mut random = [0; 32];
+        (&self.random).read_exact(&mut random)?;
+        Ok(Secret::of(&random))
+    }
+
     fn open(&self) -> MutexGuard<'_, BTreeMap<LeaseId, Span>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,10 +3,13 @@
 use super::file_name;
 use otto_core::lease::LeaseId;
 use otto_stdlib::steps::{COMMANDS, PREFIX};
-use std::fs::{self, DirBuilder};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{
+    DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink,
+};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// So many files are removed before others have their turn.
 const TURN_FILES: usize = 256;
@@ -19,6 +22,45 @@ pub(super) struct Grounds {
     folder: PathBuf,
     /// For the control socket, where the lease's folder has too long a path for one.
     elsewhere: Option<tempfile::TempDir>,
+    /// The invocation file that the last step was given.
+    invocation: Mutex<Option<InvocationFile>>,
+}
+
+/// An invocation file, open so that the next step's is written over it.
+#[derive(Debug)]
+struct InvocationFile {
+    file: File,
+    identity: (u64, u64),
+    length: u64,
+}
+
+impl InvocationFile {
+    /// Makes the file, which is not there.
+    fn make(path: &Path) -> io::Result<Self> {
+        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let identity = identity(&file.metadata()?);
+        Ok(Self { file, identity, length: 0 })
+    }
+
+    /// Whether this is still what is found there: steps may put something else in its place.
+    fn is_at(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|found| identity(&found) == self.identity)
+    }
+
+    fn write(&mut self, content: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(content, 0)?;
+        let length = content.len() as u64;
+        if length < self.length {
+            self.file.set_len(length)?;
+        }
+        self.length = length;
+        Ok(())
+    }
+}
+
+/// By which a file is known, whatever its name.
+fn identity(file: &fs::Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 impl Grounds {
@@ -27,7 +69,8 @@ impl Grounds {
         let folder = work.join(file_name(lease));
         let too_long = folder.as_os_str().len() + "/control".len() > SOCKET_PATH_BYTES;
         let elsewhere = too_long.then(|| tempfile::Builder::new().prefix("otto-").tempdir());
-        let grounds = Self { folder, elsewhere: elsewhere.transpose()? };
+        let elsewhere = elsewhere.transpose()?;
+        let grounds = Self { folder, elsewhere, invocation: Mutex::default() };
         remove_tree(&grounds.folder).await?;
         let mut private = DirBuilder::new();
         private.mode(0o700).create(&grounds.folder)?;
@@ -80,16 +123,19 @@ impl Grounds {
         self.invocation().to_string_lossy().into_owned()
     }
 
-    /// Writes the invocation file of a step. It is never truncated: file systems are slow at that.
+    /// Writes the invocation file of a step. It is written over the last one's, since file systems
+    /// are slow at making files, and slower at emptying them.
     pub(super) fn put_invocation(&self, content: &[u8]) -> io::Result<()> {
         let path = self.invocation();
+        let mut kept = self.invocation.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = kept.as_mut().filter(|file| file.is_at(&path)) {
+            return file.write(content);
+        }
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let mut file =
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(content)
+        kept.insert(InvocationFile::make(&path)?).write(content)
     }
 
     /// Where the control socket of the stage's steps is bound.
@@ -111,9 +157,9 @@ impl Grounds {
                 fs::create_dir_all(parent)?;
             }
             let mode = if file.executable { 0o555 } else { 0o444 };
-            let mut written =
+            let written =
                 fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(target)?;
-            written.write_all(&file.content)?;
+            written.write_all_at(&file.content, 0)?;
         }
         Ok(())
     }
@@ -169,9 +215,12 @@ fn opened(folder: &Path) -> io::Result<fs::ReadDir> {
 
 #[cfg(test)]
 mod tests {
-    use super::remove_tree;
+    use super::{Grounds, file_name, remove_tree};
+    use otto_core::ids::{Attempt, Epoch, ProjectId, RunId, StageId};
+    use otto_core::lease::LeaseId;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
 
     #[tokio::test]
     async fn a_tree_goes_whatever_steps_made_of_it() {
@@ -191,5 +240,41 @@ mod tests {
         assert!(!root.exists());
         assert!(kept.join("file").exists());
         remove_tree(&root).await.expect("nothing to remove");
+    }
+
+    #[tokio::test]
+    async fn a_step_finds_its_own_invocation_whatever_earlier_ones_did() {
+        let around = tempfile::tempdir().expect("a folder");
+        let lease = LeaseId {
+            run: RunId { project: ProjectId(7), number: 1 },
+            stage: StageId(1),
+            attempt: Attempt::FIRST,
+            epoch: Epoch::default(),
+        };
+        let grounds = Grounds::make(around.path(), Path::new("/proc/self/exe"), lease).await;
+        let grounds = grounds.expect("folders");
+        let path = around.path().join(file_name(lease)).join("invocation.yml");
+        let kept = around.path().join("kept");
+        fs::write(&kept, "stays").expect("a file");
+        let check = |content: &str, spoil: fn(&Path, &Path)| {
+            grounds.put_invocation(content.as_bytes()).expect("written");
+            assert_eq!(fs::read_to_string(&path).expect("an invocation"), content);
+            let mode = fs::symlink_metadata(&path).expect("a file").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{content}");
+            spoil(&path, &kept);
+        };
+        check("the first", |_, _| {});
+        check("the second, which is longer", |_, _| {});
+        check("short", |path, _| fs::remove_file(path).expect("removed"));
+        check("after it was removed", |path, kept| {
+            fs::remove_file(path).expect("removed");
+            symlink(kept, path).expect("a link");
+        });
+        check("after a link", |path, kept| {
+            fs::rename(path, kept.with_extension("moved")).expect("moved");
+            fs::write(path, "forged").expect("a file");
+        });
+        check("after another file", |_, _| {});
+        assert_eq!(fs::read_to_string(&kept).expect("a file"), "stays");
     }
 }
