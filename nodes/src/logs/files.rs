@@ -1,7 +1,7 @@
 //! Logs on files: one a log, below a folder for each project and run.
 //!
-//! Appends go to the page cache and are made durable once, by the seal: until then the agent keeps
-//! its own copy.
+//! Appends go to the page cache and are durable with the seal: until then the agent keeps its own
+//! copy. A large log is brought to the disk while it grows, so that its seal has little to wait for.
 
 use async_trait::async_trait;
 use otto_actors::ports::logs::{LogError, LogId, Logs};
@@ -10,7 +10,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::task::JoinHandle;
 
 /// Logs below a folder.
 #[derive(Debug)]
@@ -29,8 +30,60 @@ struct Open {
 #[derive(Debug)]
 struct OpenLog {
     file: File,
+    extent: Mutex<Extent>,
+}
+
+/// How far a log goes.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
     /// The bytes that count: what a failed write left behind them does not.
-    length: Mutex<u64>,
+    length: u64,
+    /// How many of them are on the disk.
+    durable: u64,
+    /// They are being brought there.
+    syncing: bool,
+}
+
+/// So many bytes are brought to the disk before the seal.
+const SYNC_BYTES: u64 = 32 << 20;
+
+impl OpenLog {
+    fn new(file: File, length: u64) -> Self {
+        let extent = Extent { length, durable: 0, syncing: false };
+        Self { file, extent: Mutex::new(extent) }
+    }
+
+    fn extent(&self) -> MutexGuard<'_, Extent> {
+        self.extent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds what is new of these bytes; answers the length, and whether it is time to sync.
+    fn append(&self, offset: u64, bytes: &[u8]) -> io::Result<(u64, bool)> {
+        let mut extent = self.extent();
+        if let Some(known) = extent.length.checked_sub(offset) {
+            let known = usize::try_from(known).unwrap_or(usize::MAX);
+            let fresh = bytes.get(known..).unwrap_or_default();
+            self.file.write_all_at(fresh, extent.length)?;
+            extent.length += fresh.len() as u64;
+        }
+        let due = !extent.syncing && extent.length - extent.durable >= SYNC_BYTES;
+        extent.syncing |= due;
+        Ok((extent.length, due))
+    }
+
+    /// Brings to the disk what is there. What could not be brought there does not count any more:
+    /// the agent, which still has it, sends it again.
+    fn sync(&self) -> io::Result<()> {
+        let reached = self.extent().length;
+        let synced = self.file.sync_data();
+        let mut extent = self.extent();
+        extent.syncing = false;
+        match synced {
+            Ok(()) => extent.durable = reached,
+            Err(_) => extent.length = extent.durable,
+        }
+        synced
+    }
 }
 
 /// The most files that are kept open; the one that was left alone for longest is closed.
@@ -62,7 +115,7 @@ impl FileLogs {
             return Ok(None);
         };
         let length = file.metadata().map_err(|error| failed(&path, &error))?.len();
-        let file = Arc::new(OpenLog { file, length: Mutex::new(length) });
+        let file = Arc::new(OpenLog::new(file, length));
         if open.files.len() >= MAX_OPEN {
             let idle = open.files.iter().min_by_key(|(_, (turn, _))| *turn).map(|(log, _)| *log);
             idle.map(|log| open.files.remove(&log));
@@ -78,37 +131,36 @@ impl Logs for FileLogs {
         let Some(open) = self.open(log, true)? else {
             return Err(LogError(format!("{} was not made", self.path(log).display())));
         };
-        let mut length = open.length.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = length.checked_sub(offset) {
-            let known = usize::try_from(known).unwrap_or(usize::MAX);
-            let fresh = bytes.get(known..).unwrap_or_default();
-            let written = open.file.write_all_at(fresh, *length);
-            written.map_err(|error| failed(&self.path(log), &error))?;
-            *length += fresh.len() as u64;
+        let appended = open.append(offset, bytes);
+        let (length, due) = appended.map_err(|error| failed(&self.path(log), &error))?;
+        if due {
+            // Nobody waits for it; where it fails, the length says so.
+            drop(in_background(move || open.sync()));
         }
-        Ok(*length)
+        Ok(length)
     }
 
     async fn seal(&self, log: LogId, length: u64) -> Result<bool, LogError> {
         let Some(open) = self.open(log, length > 0)? else {
             return Ok(length == 0);
         };
-        if *open.length.lock().unwrap_or_else(PoisonError::into_inner) != length {
+        if open.extent().length != length {
             return Ok(false);
         }
-        let path = self.path(log);
-        let synced = in_background(move || {
+        let (path, top) = (self.path(log), self.folder.clone());
+        let sealed = in_background(move || {
             open.file.set_len(length)?;
-            open.file.sync_all()
+            open.sync()?;
+            sync_folders(&path, &top)
         });
-        synced.await.map_err(|error| failed(&path, &error))?;
-        sync_folders(&path, &self.folder).map_err(|error| failed(&path, &error))?;
+        let sealed = sealed.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        sealed.map_err(|error| failed(&self.path(log), &error))?;
         Ok(true)
     }
 
     async fn read(&self, log: LogId, offset: u64, limit: usize) -> Result<Vec<u8>, LogError> {
         let Some(open) = self.open(log, false)? else { return Ok(Vec::new()) };
-        let length = *open.length.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = open.extent().length;
         let left = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; left.min(limit)];
         let read = open.file.read_exact_at(&mut bytes, offset);
@@ -118,7 +170,7 @@ impl Logs for FileLogs {
 
     async fn length(&self, log: LogId) -> Result<u64, LogError> {
         let open = self.open(log, false)?;
-        Ok(open.map_or(0, |open| *open.length.lock().unwrap_or_else(PoisonError::into_inner)))
+        Ok(open.map_or(0, |open| open.extent().length))
     }
 }
 
@@ -147,13 +199,46 @@ fn sync_folders(path: &Path, top: &Path) -> io::Result<()> {
 
 /// Waits for the disk elsewhere: making a large log durable takes seconds.
 #[expect(clippy::disallowed_methods, reason = "only files wait for a disk; simulation has memory")]
-async fn in_background<F>(work: F) -> io::Result<()>
+fn in_background<F>(work: F) -> JoinHandle<io::Result<()>>
 where
     F: FnOnce() -> io::Result<()> + Send + 'static,
 {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    tokio::task::spawn_blocking(work)
 }
 
 fn failed(path: &Path, error: &io::Error) -> LogError {
     LogError(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OpenLog, SYNC_BYTES};
+    use std::fs::OpenOptions;
+
+    #[test]
+    fn what_the_disk_does_not_take_is_asked_for_again() {
+        let check = |path: &str, length: u64| {
+            let file = OpenOptions::new().write(true).open(path).expect("a file");
+            let log = OpenLog::new(file, 0);
+            assert_eq!(log.append(0, b"some").expect("written"), (4, false));
+            assert_eq!(log.sync().is_ok(), length > 0, "{path}");
+            assert_eq!(log.append(4, b"").expect("written"), (length, false), "{path}");
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        std::fs::write(&path, "").expect("a file");
+        check(path.to_str().expect("a plain path"), 4);
+        // The null device takes everything and cannot be synced.
+        check("/dev/null", 0);
+    }
+
+    #[test]
+    fn a_log_that_grows_is_synced_once_at_a_time() {
+        let file = OpenOptions::new().write(true).open("/dev/null").expect("a file");
+        let log = OpenLog::new(file, 0);
+        let much = vec![b'x'; usize::try_from(SYNC_BYTES).expect("it fits")];
+        assert_eq!(log.append(0, &much[1..]).expect("written"), (SYNC_BYTES - 1, false));
+        assert_eq!(log.append(SYNC_BYTES - 1, b"x").expect("written"), (SYNC_BYTES, true));
+        assert_eq!(log.append(SYNC_BYTES, b"x").expect("written"), (SYNC_BYTES + 1, false));
+    }
 }
