@@ -35,9 +35,16 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Threads;
 
+/// How much sooner than others a writer has its turn, in the kernel's steps of niceness.
+const PRIORITY: i32 = -10;
+
 impl Executor for Threads {
     fn run(&self, name: &'static str, mut writer: Box<dyn Writer>) -> io::Result<()> {
-        let work = move || while writer.wait() && writer.work() {};
+        let work = move || {
+            // Whatever is agreed waits for the writers; where we may not go first, it waits longer.
+            rustix::process::setpriority_process(None, PRIORITY).ok();
+            while writer.wait() && writer.work() {}
+        };
         std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
     }
 }

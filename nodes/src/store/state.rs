@@ -34,7 +34,7 @@ pub(super) type WakeKey = (u32, u64, u8, u128);
 
 /// After this many bytes of applied entries the state is settled, whatever the time: a settling
 /// commit stops applying for as long as it has bytes to write.
-const SETTLE_BYTES: usize = 4 << 20;
+const SETTLE_BYTES: usize = 512 << 10;
 
 /// What one shard's log came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
