@@ -129,7 +129,7 @@ impl Client {
         let mut trials = Trials::new(self.patience);
         loop {
             match self.link.open().await {
-                Ok(open) => return Ok(open.theirs),
+                Ok(open) => return Ok(Hello::clone(&open.theirs)),
                 Err(error) => trials.after(error.into()).await?,
             }
         }

@@ -8,6 +8,7 @@ use super::trouble::EXIT_INFRASTRUCTURE;
 use super::{agent, control, trace};
 use crate::wire::hello::Refused;
 use std::io;
+use std::num::NonZero;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -49,7 +50,9 @@ fn begin(role: Role, inheritance: Inheritance) -> Result<(), Refused> {
     let lock = place.lock(role.name());
     Lock::take(&lock).map_err(at("write", &lock))?.hold();
     let runtime = match role {
-        Role::Control => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
+        Role::Control => {
+            Builder::new_multi_thread().worker_threads(control_threads()).enable_all().build()
+        }
         Role::Agent => Builder::new_current_thread().enable_all().build(),
     };
     let runtime = runtime.map_err(at("start a runtime for", place.data()))?;
@@ -60,6 +63,13 @@ fn begin(role: Role, inheritance: Inheritance) -> Result<(), Refused> {
     // Nothing that still runs is worth waiting for: it is on disk, or it never was.
     runtime.shutdown_background();
     ended
+}
+
+/// How many threads the control process answers with, beside those that write: half of the cores.
+/// The writers, the agent and those who ask need the others, and a thread more only costs wake-ups.
+fn control_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    cores.div_ceil(2)
 }
 
 /// Returns when the supervisor is gone.

@@ -4,6 +4,7 @@ use crate::network::{ConnectError, SharedConnector};
 use crate::wire::frame::Frames;
 use crate::wire::hello::{Hello, HelloError, introduce};
 use std::fmt;
+use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// A connection with tarpc's client `Calls` on top of it. It is made when it is first needed.
@@ -28,7 +29,7 @@ pub struct Open<Calls> {
     /// What calls.
     pub calls: Calls,
     /// What the other end said of itself.
-    pub theirs: Hello,
+    pub theirs: Arc<Hello>,
 }
 
 impl<Calls> fmt::Debug for Link<Calls> {
@@ -60,7 +61,8 @@ impl<Calls: Clone> Link<Calls> {
         })?;
         let (frames, theirs) = introduce(stream, &self.hello).await?;
         state.generation += 1;
-        let open = Open { generation: state.generation, calls: (self.spawn)(frames), theirs };
+        let (generation, calls) = (state.generation, (self.spawn)(frames));
+        let open = Open { generation, calls, theirs: Arc::new(theirs) };
         state.open = Some(open.clone());
         Ok(open)
     }
