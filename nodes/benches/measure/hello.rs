@@ -1,7 +1,7 @@
 //! A hello-world as a whole command, with the node running and not, against make and just.
 
 use crate::node::Node;
-use crate::{has, median, ms, ratio, run, timed};
+use crate::{has, lacks, median, ms, ratio, run, timed};
 use std::process::Command;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) fn measure() -> Result<(), String> {
     println!("  otto run, node not running: {}", ms(median(cold)));
     for peer in ["make", "just"] {
         if !has(peer) {
-            println!("  {peer}: not on this machine");
+            lacks(peer);
             continue;
         }
         let time = repeat(|| {

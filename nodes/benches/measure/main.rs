@@ -11,11 +11,17 @@ mod hello;
 mod idle;
 mod logs;
 mod node;
+mod restart;
 mod steps;
 mod submissions;
 
+use mimalloc::MiMalloc;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// The same as that of the program under measurement.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A part of the measurement.
 struct Part {
@@ -27,6 +33,7 @@ const PARTS: &[Part] = &[
     Part { name: "steps", measure: steps::measure },
     Part { name: "hello", measure: hello::measure },
     Part { name: "submissions", measure: submissions::measure },
+    Part { name: "restart", measure: restart::measure },
     Part { name: "logs", measure: logs::measure },
     Part { name: "idle", measure: idle::measure },
 ];
@@ -90,4 +97,13 @@ fn run(command: &mut std::process::Command) -> Result<Vec<u8>, String> {
 /// Whether the machine has a program.
 fn has(program: &str) -> bool {
     std::process::Command::new(program).arg("--version").output().is_ok()
+}
+
+/// Says that the machine lacks a program, and how to get it.
+fn lacks(program: &str) {
+    let how = match program {
+        "just" => "`cargo install just`",
+        _ => "the system's packages have it",
+    };
+    println!("  {program}: not on this machine ({how})");
 }

@@ -1,5 +1,6 @@
 //! A local node of its own for a measurement, with its data in a temporary folder.
 
+use crate::idle::name;
 use crate::{otto, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,6 +52,11 @@ impl Node {
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         pids.filter(|pid| *pid != std::process::id()).filter(names_home).collect()
+    }
+
+    /// Its control process.
+    pub(crate) fn control(&self) -> Option<u32> {
+        self.processes().into_iter().find(|pid| name(*pid).starts_with("otto-control"))
     }
 
     /// Ends the node.

@@ -1,7 +1,7 @@
 //! A no-op step against a bare loop of spawns and against make.
 
 use crate::node::Node;
-use crate::{has, median, ms, ratio, run, timed};
+use crate::{has, lacks, median, ms, ratio, run, timed};
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -10,12 +10,8 @@ const STEPS: u32 = 300;
 const ROUNDS: usize = 5;
 
 pub(crate) fn measure() -> Result<(), String> {
-    let mut ottofile = String::from("pipeline { stage('S') { steps {\n");
-    for _ in 0..STEPS {
-        ottofile.push_str("  sh 'true'\n");
-    }
-    ottofile.push_str("} } }\n");
-    let node = Node::new(&ottofile)?;
+    let node = Node::new(&ottofile(STEPS))?;
+    let single = Node::new(&ottofile(1))?;
     let mut makefile = String::from("all:");
     for n in 0..STEPS {
         let _ = write!(makefile, " t{n}");
@@ -25,9 +21,12 @@ pub(crate) fn measure() -> Result<(), String> {
     }
     let path = node.repository().join("Makefile");
     std::fs::write(path, makefile + "\n").map_err(|error| error.to_string())?;
-    run(&mut node.otto(&["run", "--progress", "quiet"]))?;
+    let otto_run = |node: &Node| timed(|| run(&mut node.otto(&["run", "--progress", "quiet"])));
+    otto_run(&node)?;
+    otto_run(&single)?;
 
-    let (mut bare, mut make, mut otto) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut make) = (Vec::new(), Vec::new());
+    let (mut otto, mut alone) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         bare.push(timed(spawn_loop)?.0);
         if has("make") {
@@ -35,19 +34,36 @@ pub(crate) fn measure() -> Result<(), String> {
             command.args(["-j1", "all"]).current_dir(node.repository());
             make.push(timed(|| run(&mut command))?.0);
         }
-        otto.push(timed(|| run(&mut node.otto(&["run", "--progress", "quiet"])))?.0);
+        otto.push(otto_run(&node)?.0);
+        alone.push(otto_run(&single)?.0);
     }
     let each = |times: Vec<Duration>| median(times) / STEPS;
-    let (bare, otto) = (each(bare), each(otto));
+    let whole = median(otto.clone());
+    let (bare, otto, alone) = (each(bare), each(otto), median(alone));
+    let further = whole.saturating_sub(alone) / (STEPS - 1);
     println!("  spawn and wait, {STEPS} times: {} each", ms(bare));
     println!("  otto run of {STEPS} steps: {} each, {} the bare loop", ms(otto), ratio(otto, bare));
+    println!("  otto run of one step: {}; each further one: {}", ms(alone), ms(further));
     if make.is_empty() {
-        println!("  make: not on this machine");
+        lacks("make");
     } else {
         let make = each(make);
-        println!("  make -j1: {} each; otto is {} of it", ms(make), ratio(otto, make));
+        println!(
+            "  make -j1: {} each; otto is {} of it, its further steps {}",
+            ms(make),
+            ratio(otto, make),
+            ratio(further, make)
+        );
     }
     Ok(())
+}
+
+fn ottofile(steps: u32) -> String {
+    let mut text = String::from("pipeline { stage('S') { steps {\n");
+    for _ in 0..steps {
+        text.push_str("  sh 'true'\n");
+    }
+    text + "} } }\n"
 }
 
 fn spawn_loop() -> Result<(), String> {

@@ -27,14 +27,8 @@ const RECORD_BYTES: usize = 1024;
 static KEYS: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn measure() -> Result<(), String> {
-    let node = Node::new("pipeline { stage('S') { when ('a' == 'b')  steps { sh 'true' } } }\n")?;
-    run(&mut node.otto(&["run"]))?;
-    let bytes = run(&mut node.otto(&["explain", "--format", "msgpack"]))?;
-    let plan = Arc::new(Plan::from_bytes(&bytes).map_err(|error| error.to_string())?);
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
-    runtime.block_on(async {
+    let (node, plan) = begin()?;
+    runtime()?.block_on(async {
         for clients in [1, 64] {
             let bare = appends(&node, clients).await?;
             let ours = submissions(&node, &plan, clients).await?;
@@ -52,6 +46,40 @@ pub(crate) fn measure() -> Result<(), String> {
         }
         Ok(())
     })
+}
+
+/// A running node, and a plan whose only stage is skipped.
+pub(crate) fn begin() -> Result<(Node, Arc<Plan>), String> {
+    let node = Node::new("pipeline { stage('S') { when ('a' == 'b')  steps { sh 'true' } } }\n")?;
+    run(&mut node.otto(&["run"]))?;
+    let bytes = run(&mut node.otto(&["explain", "--format", "msgpack"]))?;
+    let plan = Plan::from_bytes(&bytes).map_err(|error| error.to_string())?;
+    Ok((node, Arc::new(plan)))
+}
+
+/// What clients run on.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build().map_err(|error| error.to_string())
+}
+
+/// A connection to a node.
+pub(crate) fn connection(node: &Node) -> Result<Client, String> {
+    let place = Place::new(node.home()).map_err(|refused| refused.what)?;
+    let build = this_build().map_err(|error| error.to_string())?;
+    Ok(Client::new(Arc::new(LocalNode::running(place)), build))
+}
+
+/// Connections for so many clients, by their number.
+pub(crate) fn connections(node: &Node, clients: usize) -> Result<Vec<Client>, String> {
+    let many = clients.div_ceil(PER_CONNECTION);
+    let connections = (0..many).map(|_| connection(node)).collect::<Result<Vec<_>, _>>()?;
+    Ok((0..clients).map(|client| connections[client / PER_CONNECTION].clone()).collect())
+}
+
+/// An idempotency key that was not used before.
+pub(crate) fn fresh_key() -> String {
+    format!("bench-{}", KEYS.fetch_add(1, Ordering::Relaxed))
 }
 
 /// How long each call took.
@@ -72,21 +100,14 @@ impl Times {
 }
 
 async fn submissions(node: &Node, plan: &Arc<Plan>, clients: usize) -> Result<Times, String> {
-    let mut connections = Vec::new();
-    for _ in 0..clients.div_ceil(PER_CONNECTION) {
-        let place = Place::new(node.home()).map_err(|refused| refused.what)?;
-        let build = this_build().map_err(|error| error.to_string())?;
-        connections.push(Client::new(Arc::new(LocalNode::running(place)), build));
-    }
     let end = Instant::now() + MEASURED;
     let mut tasks = JoinSet::new();
-    for client in 0..clients {
-        let connection = connections[client / PER_CONNECTION].clone();
+    for connection in connections(node, clients)? {
         let plan = Arc::clone(plan);
         tasks.spawn(async move {
             let mut times = Vec::new();
             while Instant::now() < end {
-                let key = format!("bench-{}", KEYS.fetch_add(1, Ordering::Relaxed));
+                let key = fresh_key();
                 let start = Instant::now();
                 let submitted = connection.submit_plan("bench", &key, &plan, None).await;
                 submitted.map_err(|error| error.to_string())?;
