@@ -2,8 +2,8 @@
 //!
 //! One writer applies the entries of all shards, those that wait together in one commit that is
 //! visible at once and durable later: what a crash takes away is applied again from the log. It
-//! *settles* (makes all of it durable) about once a second, after a few megabytes, and before a log
-//! is purged.
+//! *settles* (makes all of it durable) about once a second, after some hundred kilobytes, and
+//! before a log is purged.
 
 use super::apply::{self, Applied};
 use super::base::{Base, Commit, damaged, seal, unseal};
@@ -34,7 +34,7 @@ pub(super) type WakeKey = (u32, u64, u8, u128);
 
 /// After this many bytes of applied entries the state is settled, whatever the time: a settling
 /// commit stops applying for as long as it has bytes to write.
-const SETTLE_BYTES: usize = 512 << 10;
+const SETTLE_BYTES: usize = 256 << 10;
 
 /// What one shard's log came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
