@@ -1,7 +1,8 @@
 //! Logs on files: one a log, below a folder for each project and run.
 //!
 //! Appends go to the page cache and are durable with the seal: until then the agent keeps its own
-//! copy. A large log is brought to the disk while it grows, so that its seal has little to wait for.
+//! copy. A large log is brought to the disk while it grows, so that its seal has little to wait
+//! for.
 
 use async_trait::async_trait;
 use otto_actors::ports::logs::{LogError, LogId, Logs};
