@@ -116,8 +116,8 @@ bytes_id!(
     BootId, 16
 );
 
-/// A control node of a cluster. Numbers count up from 1; one is given to one installation, and never
-/// again to another.
+/// A control node of a cluster. Numbers count up from 1; each is given to one installation, and
+/// never again to another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct NodeId(pub u64);
 

@@ -176,7 +176,7 @@ impl Draft {
         administrator(by)?;
         let revoked = match (self.cluster.tokens.get(&token), self.cluster.users.get(&token)) {
             (Some(token), _) => token.revoked.is_some(),
-            (None, Some(_)) => false,
+            (None, Some(token)) => token.revoked.is_some(),
             (None, None) => return Err(Refusal::NoSuchToken),
         };
         if !revoked {
@@ -321,6 +321,9 @@ impl Draft {
             return Ok(());
         }
         self.supported(founder.levels)?;
+        if let Some(denied) = self.cluster.denied.get(&founder.key) {
+            return Err(Refusal::Removed { holder: denied.holder });
+        }
         if let Some(holder) = self.cluster.holder(founder.key) {
             return Err(Refusal::KeyTaken { holder });
         }

@@ -19,9 +19,10 @@ impl Cluster {
             Event::TokenCreated { .. } => self.create_token(event),
             Event::UserTokenCreated { .. } => self.create_user_token(event),
             Event::TokenRevoked { token, at, .. } => {
-                self.users.remove(token);
-                if let Some(found) = self.tokens.get_mut(token) {
-                    found.revoked = found.revoked.or(Some(*at));
+                let join = self.tokens.get_mut(token).map(|it| &mut it.revoked);
+                let sign_in = self.users.get_mut(token).map(|it| &mut it.revoked);
+                for revoked in join.into_iter().chain(sign_in) {
+                    *revoked = revoked.or(Some(*at));
                 }
             }
             Event::TokenUsedUp { token } => {
@@ -128,7 +129,8 @@ impl Cluster {
     fn create_user_token(&mut self, event: &Event) {
         let Event::UserTokenCreated { token, name, role, expires, by, .. } = event else { return };
         let (name, by) = (name.clone(), by.clone());
-        self.users.insert(*token, UserToken { name, role: *role, by, expires: *expires });
+        let made = UserToken { name, role: *role, by, expires: *expires, revoked: None };
+        self.users.insert(*token, made);
     }
 
     fn use_token(&mut self, token: TokenHash) {

@@ -35,10 +35,11 @@ impl Cluster {
     /// What every node checks its callers against.
     #[must_use]
     pub fn register(&self) -> Register {
+        let users = self.users.iter().filter(|(_, user)| user.revoked.is_none());
         Register {
             cluster: self.founded.as_ref().map(|founded| founded.cluster),
             denied: self.denied.iter().map(|(key, denied)| (*key, denied.holder)).collect(),
-            users: self.users.clone(),
+            users: users.map(|(token, user)| (*token, user.clone())).collect(),
         }
     }
 }

@@ -149,6 +149,8 @@ pub struct UserToken {
     pub by: String,
     /// Until when it is valid.
     pub expires: Timestamp,
+    /// When it was revoked.
+    pub revoked: Option<Timestamp>,
 }
 
 /// How far a node is on its way into the cluster.

@@ -195,8 +195,8 @@ impl Folder {
             return Ok(content);
         }
         let cause = format!("other users may read it (its mode is {mode:03o})");
-        let help = "if nobody did, make it private again with chmod 600; otherwise remove this node \
-                    from the cluster, and let it join anew";
+        let help = "if nobody did, make it private again with chmod 600; otherwise remove this \
+                    node from the cluster, and let it join anew";
         Err(IdentityError::Unfit { path, cause, help })
     }
 

@@ -1,7 +1,7 @@
 //! Tokens as people pass them on: `OT1-…` lets a node or an agent in, `OU1-…` signs a person in.
 //!
-//! Behind the prefix are 53 bytes in Crockford's base 32, which has no letters that look alike: what
-//! the token is for (1), its secret (32), the beginning of the fingerprint of the cluster's
+//! Behind the prefix are 53 bytes in Crockford's base 32, which has no letters that look alike:
+//! what the token is for (1), its secret (32), the beginning of the fingerprint of the cluster's
 //! authority (16), and a checksum over all of it (4), by which a slip of the pen is told from a
 //! wrong token. With the fingerprint a newcomer knows whom it talks to before it shows the secret:
 //! nobody can make another authority with the same 128 bits.
@@ -64,9 +64,7 @@ pub enum TokenError {
         prefix: String,
     },
     /// It was cut, or something was added.
-    #[error(
-        "read the token: it has {found} characters, not {LENGTH}; it was cut or joined with other text"
-    )]
+    #[error("read the token: it has {found} characters, and a token has {LENGTH}")]
     Length {
         /// How many it has.
         found: usize,

@@ -1,3 +1,8 @@
 //! Proof of the cluster's heart.
 
+mod explore;
+mod planted;
+mod random;
+mod referee;
 mod stories;
+mod world;

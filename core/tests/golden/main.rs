@@ -1,8 +1,10 @@
 //! Golden journals: what this release wrote must decode and replay to the same for ever.
 //!
-//! Each story in `golden/v1` is two files: `NAME.journal` holds the bytes as stored (the plan, then
-//! each entry, each behind its length in four bytes), `NAME.txt` what they mean, for people. The
-//! files of a release are never changed; a later one adds a folder.
+//! Each story in `golden/v1` is two files: `NAME.journal` holds the bytes as stored (of a run its
+//! plan, then each entry, each behind its length in four bytes), `NAME.txt` what they mean, for
+//! people. The files of a release are never changed; a later one adds a folder.
+
+mod cluster;
 
 use otto_core::ids::{AgentId, AgentRef, Attempt, CommandId, Digest, ProjectId, RunId, StageId};
 use otto_core::journal::{decode, encode};
@@ -101,7 +103,7 @@ fn folder() -> PathBuf {
 }
 
 /// Compares a story with its files. With `OTTO_GOLDEN=write`, writes those that are missing.
-fn check(name: &str, golden: &Golden) {
+fn check(name: &str, golden: &Golden, meaning: fn(&[u8]) -> String) {
     let (journal, text) =
         (folder().join(format!("{name}.journal")), folder().join(format!("{name}.txt")));
     if !journal.exists() && std::env::var_os("OTTO_GOLDEN").is_some_and(|word| word == "write") {
@@ -114,7 +116,7 @@ fn check(name: &str, golden: &Golden) {
     assert!(
         means == told,
         "{name}: a journal that was written by this release means something else now.\n\
-         Runs that are on disk would change. Do not touch the golden files: give the event a new \
+         What is on disk would change. Do not touch the golden files: give the event a new \
          kind or the field a default, so that the old bytes mean what they meant.\n{means}"
     );
     assert!(
@@ -245,7 +247,7 @@ fn a_run_that_succeeds() {
         (1_150, award::<6>),
         (1_160, success::<6>),
     ];
-    check("success", &tell(|_| {}, wishes));
+    check("success", &tell(|_| {}, wishes), meaning);
 }
 
 #[test]
@@ -268,7 +270,7 @@ fn a_run_that_fails_after_a_retry_and_a_time_limit() {
         (1_780, success::<4>),
         (1_790, failure::<3>),
     ];
-    check("failure", &tell(limited, wishes));
+    check("failure", &tell(limited, wishes), meaning);
 }
 
 #[test]
@@ -295,7 +297,7 @@ fn a_run_that_is_cancelled() {
         (1_120, cancel),
         (1_130, lose::<3>),
     ];
-    check("cancelled", &tell(|_| {}, wishes));
+    check("cancelled", &tell(|_| {}, wishes), meaning);
 }
 
 #[test]
@@ -313,7 +315,7 @@ fn a_fanout_that_ends_early() {
         (1_130, failure::<4>),
         (1_140, success::<3>),
     ];
-    check("fanout", &tell(fanout, wishes));
+    check("fanout", &tell(fanout, wishes), meaning);
 }
 
 #[test]
@@ -327,5 +329,5 @@ fn a_run_that_continues_another() {
         (1_050, award::<6>),
         (1_060, success::<6>),
     ];
-    check("continued", &tell(|_| {}, wishes));
+    check("continued", &tell(|_| {}, wishes), meaning);
 }
