@@ -25,10 +25,12 @@ const RUN: RunId = RunId { project: ProjectId(1), number: 7 };
 /// When a wish comes, and how it is worded for the run as it is then.
 type Told = (u64, fn(&Run) -> Wish);
 
-/// The bytes and the meaning of one run.
+/// The bytes and the meaning of one story.
 struct Golden {
     bytes: Vec<u8>,
     text: String,
+    /// What tells the meaning of such bytes.
+    meaning: fn(&[u8]) -> String,
 }
 
 fn frame(bytes: &mut Vec<u8>, record: &[u8]) {
@@ -95,7 +97,7 @@ fn tell(change: impl FnOnce(&mut Plan), wishes: &[Told]) -> Golden {
         frame(&mut bytes, &encode(&entry));
     }
     let text = meaning(&bytes);
-    Golden { bytes, text }
+    Golden { bytes, text, meaning }
 }
 
 fn folder() -> PathBuf {
@@ -103,7 +105,7 @@ fn folder() -> PathBuf {
 }
 
 /// Compares a story with its files. With `OTTO_GOLDEN=write`, writes those that are missing.
-fn check(name: &str, golden: &Golden, meaning: fn(&[u8]) -> String) {
+fn check(name: &str, golden: &Golden) {
     let (journal, text) =
         (folder().join(format!("{name}.journal")), folder().join(format!("{name}.txt")));
     if !journal.exists() && std::env::var_os("OTTO_GOLDEN").is_some_and(|word| word == "write") {
@@ -112,7 +114,7 @@ fn check(name: &str, golden: &Golden, meaning: fn(&[u8]) -> String) {
     }
     let stored = std::fs::read(&journal).expect("run once with OTTO_GOLDEN=write for a new story");
     let told = std::fs::read_to_string(&text).expect("the meaning lies beside the journal");
-    let means = meaning(&stored);
+    let means = (golden.meaning)(&stored);
     assert!(
         means == told,
         "{name}: a journal that was written by this release means something else now.\n\
@@ -247,7 +249,7 @@ fn a_run_that_succeeds() {
         (1_150, award::<6>),
         (1_160, success::<6>),
     ];
-    check("success", &tell(|_| {}, wishes), meaning);
+    check("success", &tell(|_| {}, wishes));
 }
 
 #[test]
@@ -270,7 +272,7 @@ fn a_run_that_fails_after_a_retry_and_a_time_limit() {
         (1_780, success::<4>),
         (1_790, failure::<3>),
     ];
-    check("failure", &tell(limited, wishes), meaning);
+    check("failure", &tell(limited, wishes));
 }
 
 #[test]
@@ -297,7 +299,7 @@ fn a_run_that_is_cancelled() {
         (1_120, cancel),
         (1_130, lose::<3>),
     ];
-    check("cancelled", &tell(|_| {}, wishes), meaning);
+    check("cancelled", &tell(|_| {}, wishes));
 }
 
 #[test]
@@ -315,7 +317,7 @@ fn a_fanout_that_ends_early() {
         (1_130, failure::<4>),
         (1_140, success::<3>),
     ];
-    check("fanout", &tell(fanout, wishes), meaning);
+    check("fanout", &tell(fanout, wishes));
 }
 
 #[test]
@@ -329,5 +331,5 @@ fn a_run_that_continues_another() {
         (1_050, award::<6>),
         (1_060, success::<6>),
     ];
-    check("continued", &tell(|_| {}, wishes), meaning);
+    check("continued", &tell(|_| {}, wishes));
 }

@@ -30,6 +30,7 @@ use crate::rpc::service::ClientCallsClient;
 use crate::wire::hello::{Build, Hello, HelloError, Refused, Role};
 use crate::wire::{self, deadline};
 use std::future::Future;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tarpc::client::RpcError;
@@ -107,7 +108,18 @@ impl Client {
     /// A client that connects at its first call.
     #[must_use]
     pub fn new(connector: SharedConnector, build: Build) -> Self {
-        let link = Link::new(connector, Hello::new(Role::Client, build), |frames| {
+        Self::greeting(connector, Hello::new(Role::Client, build))
+    }
+
+    /// A client that signs in with a person's token, on a connection that needs it.
+    #[must_use]
+    pub fn signed_in(connector: SharedConnector, build: Build, token: &str) -> Self {
+        let credentials = Some(token.to_owned());
+        Self::greeting(connector, Hello { credentials, ..Hello::new(Role::Client, build) })
+    }
+
+    fn greeting(connector: SharedConnector, hello: Hello) -> Self {
+        let link = Link::new(connector, hello, |frames| {
             let config = tarpc::client::Config::default();
             ClientCallsClient::new(config, wire::caller(frames)).spawn()
         });
@@ -168,6 +180,9 @@ impl Client {
         let context = deadline::context(allowed * 2, tarpc::trace::Context::default());
         let cause = match timeout(allowed, call(open.calls, context)).await {
             Ok(Ok(answer)) => return answer.map_err(Failure::from),
+            Ok(Err(RpcError::Server(error))) if error.kind == ErrorKind::PermissionDenied => {
+                return Err(Failure::Final(ApiError::Refused(error.detail).into()));
+            }
             Ok(Err(RpcError::Server(error))) => {
                 return Err(Failure::Passing(ApiError::NotReady(error.to_string()).into()));
             }

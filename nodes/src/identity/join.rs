@@ -16,6 +16,7 @@ use otto_actors::ports::clock::SharedClock;
 use otto_core::cluster::state::{JoinRole, Levels};
 use rustls::pki_types::CertificateDer;
 use serde_bytes::ByteBuf;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tarpc::client::RpcError;
@@ -285,8 +286,11 @@ impl JoinLink {
         let context = deadline::context(allowed * 2, tarpc::trace::Context::default());
         let cause = match tokio::time::timeout(allowed, call(open.calls, context)).await {
             Ok(Ok(answer)) => return answer.map_err(DoorError::Door),
+            Ok(Err(RpcError::Server(error))) if error.kind == ErrorKind::PermissionDenied => {
+                return Err(JoinError::Invalid(error.detail).into());
+            }
             Ok(Err(RpcError::Server(error))) => {
-                return Err(JoinError::Invalid(error.to_string()).into());
+                return Err(JoinError::NotReady(error.to_string()).into());
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("none came in {} s", allowed.as_secs()),

@@ -11,6 +11,7 @@ use otto_core::ids::{AgentRef, Digest};
 use otto_core::lease::LeaseId;
 use serde_bytes::ByteBuf;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::time::Duration;
 use tarpc::client::RpcError;
 use tarpc::context::Context;
@@ -45,6 +46,9 @@ impl AgentLink {
         let context = deadline::context(allowed * 2, tarpc::trace::Context::default());
         let cause = match tokio::time::timeout(allowed, call(open.calls, context)).await {
             Ok(Ok(answer)) => return answer,
+            Ok(Err(RpcError::Server(error))) if error.kind == ErrorKind::PermissionDenied => {
+                return Err(LinkError::Refused(error.detail));
+            }
             Ok(Err(RpcError::Server(error))) => return Err(unreachable(error.to_string())),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer in {} s", allowed.as_secs()),

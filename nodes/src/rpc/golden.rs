@@ -8,16 +8,20 @@ use super::api::{
     ReadLog, Reason, Retry, StagePhase, StageView, Stop, Stopped, Submit, Submitted, Successor,
     Why,
 };
+use super::join::{ClusterFacts, Enrol, Hidden, Join, JoinError, Joined, NodeAddresses, Renew};
 use super::service::{
     AgentCallsRequest, AgentCallsResponse, ClientCallsRequest, ClientCallsResponse,
+    JoinCallsRequest, JoinCallsResponse,
 };
 use crate::wire::codec::{AnswererCodec, CallerCodec, decode, encode};
 use crate::wire::hello::{Build, Hello, Role};
 use bytes::BytesMut;
 use otto_actors::ports::control::{Bid, BlobPart, LinkError, Order, Report, ReportAnswer};
 use otto_core::capability::{Capabilities, Version};
+use otto_core::cluster::state::{Holder, JoinRole, Levels};
 use otto_core::ids::{
-    AgentId, AgentRef, Attempt, CommandId, Digest, Epoch, PlanHash, ProjectId, RunId, StageId,
+    AgentId, AgentRef, Attempt, ClusterId, CommandId, Digest, Epoch, NodeId, PlanHash, ProjectId,
+    RunId, StageId,
 };
 use otto_core::lease::LeaseId;
 use otto_core::run::duty::EndReason;
@@ -228,6 +232,40 @@ fn agent_frames(frames: &mut Frames) {
     frames.response("agent refused", Ok(Resp::Log(Err(refused))));
 }
 
+fn newcomer_frames(frames: &mut Frames) {
+    use {JoinCallsRequest as Req, JoinCallsResponse as Resp};
+    let request = || ByteBuf::from(vec![0x30, 0]);
+    let join = Join {
+        secret: Hidden::new(vec![9; 32]),
+        role: JoinRole::Control,
+        request: request(),
+        name: "machine-2".to_owned(),
+        addresses: vec!["10.0.0.2:7301".to_owned()],
+        levels: Levels { oldest: 1, newest: 2 },
+    };
+    frames.request("newcomer join", Req::Join { join });
+    let enrol = Enrol { request: request(), name: "machine-2".to_owned() };
+    frames.request("newcomer enrol", Req::Enrol { enrol });
+    frames.request("newcomer renew", Req::Renew { renew: Renew { request: request() } });
+    let node = NodeAddresses {
+        node: NodeId(1),
+        name: "machine-1".to_owned(),
+        addresses: vec!["10.0.0.1:7301".to_owned()],
+    };
+    let facts =
+        ClusterFacts { cluster: ClusterId([7; 16]), shards: 8, level: 1, nodes: vec![node] };
+    let joined = Joined {
+        holder: Holder::Node(NodeId(2)),
+        certificate: request(),
+        authority: request(),
+        authority_key: Some(Hidden::new(vec![1])),
+        facts,
+    };
+    frames.response("newcomer joined", Ok(Resp::Join(Ok(joined))));
+    let refused = JoinError::Refused { what: "use the token".to_owned(), help: "new".to_owned() };
+    frames.response("newcomer refused", Ok(Resp::Join(Err(refused))));
+}
+
 #[test]
 fn frames_have_the_bytes_of_their_release() {
     let mut frames = Frames::default();
@@ -235,6 +273,7 @@ fn frames_have_the_bytes_of_their_release() {
     client_requests(&mut frames);
     client_responses(&mut frames);
     agent_frames(&mut frames);
+    newcomer_frames(&mut frames);
     let mut text = String::new();
     for (name, bytes) in &frames.0 {
         let hex = bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));

@@ -12,5 +12,7 @@ mod golden;
 pub mod join;
 pub mod link;
 pub mod porter;
+#[cfg(test)]
+mod ranks;
 pub mod server;
 pub mod service;

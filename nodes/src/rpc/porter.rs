@@ -204,13 +204,13 @@ pub struct Gate {
 impl Gate {
     fn check(&self, method: &str) -> Result<(), ServerError> {
         let denied = |text: String| ServerError::new(ErrorKind::PermissionDenied, text);
-        self.porter.stands(&self.principal).map_err(|refused| denied(refused.what))?;
+        self.porter.stands(&self.principal).map_err(|it| denied(format!("go on: {}", it.what)))?;
         if may_call(Rank::of(&self.principal), method) {
             return Ok(());
         }
         let name = &self.principal.name;
         tracing::warn!(caller = %name, %method, "a call was refused: this caller may not");
-        Err(denied(format!("{name} may not call {method}")))
+        Err(denied(format!("call {method}: {name} may not")))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Small clusters, exhaustively: every order of wishes, doubled and late ones, until no new state is
-//! found.
+//! Small clusters, exhaustively: every order of wishes, doubled and late ones, until no new state
+//! is found.
 
 use super::world::{
     Decider, START, World, admin, agent, by, create, heart, holder_of, join, key, newcomer, start,

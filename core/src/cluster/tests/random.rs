@@ -85,7 +85,10 @@ proptest! {
 
     /// The facts of one cluster in another one's journal, and in any order.
     #[test]
-    fn senseless_facts_do_no_harm(steps in steps(), picks in proptest::collection::vec(any::<u16>(), 0..40)) {
+    fn senseless_facts_do_no_harm(
+        steps in steps(),
+        picks in proptest::collection::vec(any::<u16>(), 0..40),
+    ) {
         let mut world = World::after(heart, &[]).map_err(TestCaseError::fail)?;
         let mut events = Vec::new();
         for (wish, ..) in steps {

@@ -1,0 +1,167 @@
+//! Callers: each may do what it is there for, in its own name, for as long as it stands.
+
+use super::town::{Town, admin};
+use crate::client::ClientError;
+use crate::identity::tls::Credentials;
+use crate::identity::token::Token;
+use crate::network::Connector;
+use crate::rpc::agent_link::AgentLink;
+use crate::rpc::api::Stop;
+use crate::wire::hello::{Build, Hello, HelloError, Role, introduce};
+use otto_actors::ports::control::{Bid, Control, LinkError};
+use otto_core::capability::Capabilities;
+use otto_core::cluster::command::Wish;
+use otto_core::cluster::state::{Holder, JoinRole, UserRole};
+use otto_core::ids::{AgentId, AgentRef};
+use otto_core::time::Span;
+
+/// What is answered to a hello.
+async fn greeted(town: &Town, with: Option<&Credentials>, role: Role) -> String {
+    let stream = town.connector(with).connect().await.unwrap();
+    match introduce(stream, &Hello::new(role, Build::default())).await {
+        Ok(_) => "welcome".to_owned(),
+        Err(HelloError::Refused(refused)) => refused.what,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn agent_of(credentials: &Credentials) -> AgentId {
+    match credentials.said().subject.holder {
+        Holder::Agent(agent) => agent,
+        Holder::Node(_) => panic!("it is a node"),
+    }
+}
+
+#[tokio::test]
+async fn an_identity_opens_its_own_doors_only() {
+    let town = Town::found().await;
+    let agent = town.joined(JoinRole::Agent, "worker").await;
+    let node = town.joined(JoinRole::Control, "second").await;
+    let alone = "this node takes no other node: it is alone";
+    let cases = [
+        (None, Role::Client, "nobody is signed in on this connection"),
+        (None, Role::Agent, "nobody is signed in on this connection"),
+        (None, Role::Control, "nobody is signed in on this connection"),
+        (None, Role::Newcomer, "welcome"),
+        (Some(&agent), Role::Client, "may not connect as a client"),
+        (Some(&agent), Role::Agent, "welcome"),
+        (Some(&agent), Role::Control, "may not connect as a control node"),
+        (Some(&agent), Role::Newcomer, "welcome"),
+        (Some(&node), Role::Client, "may not connect as a client"),
+        (Some(&node), Role::Agent, "may not connect as an agent"),
+        (Some(&node), Role::Control, alone),
+        (Some(&node), Role::Newcomer, "welcome"),
+    ];
+    for (with, role, part) in cases {
+        let told = greeted(&town, with, role).await;
+        assert!(told.contains(part), "{role:?}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_certificate_is_no_identity() {
+    let (town, other) = (Town::found().await, Town::found().await);
+    let foreign = other.joined(JoinRole::Agent, "worker").await;
+    let stream = town.connector(Some(&foreign)).connect().await;
+    let hello = Hello::new(Role::Agent, Build::default());
+    let told = match stream {
+        Ok(stream) => introduce(stream, &hello).await.map(|_| ()).unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert!(told.contains("UnknownCA") || told.contains("does not accept"), "{told}");
+}
+
+#[tokio::test]
+async fn an_agent_acts_in_its_own_name_only() {
+    let town = Town::found().await;
+    let credentials = town.joined(JoinRole::Agent, "worker").await;
+    let link = AgentLink::new(town.connector(Some(&credentials)), Build::default());
+    let own = AgentRef { agent: agent_of(&credentials), incarnation: 1 };
+    let other = AgentRef { agent: AgentId([9; 16]), incarnation: 1 };
+    assert_eq!(link.renew(own, Vec::new()).await, Ok(Vec::new()));
+    let bid = Bid {
+        agent: other,
+        name: "w".to_owned(),
+        capabilities: Capabilities::default(),
+        free_slots: 1,
+        holds: Vec::new(),
+        cost: 0,
+    };
+    let refusals = [
+        link.bid(bid).await.err(),
+        link.renew(other, Vec::new()).await.err(),
+        link.report(other, Vec::new()).await.err(),
+    ];
+    for refused in refusals {
+        let Some(LinkError::Refused(cause)) = refused else { panic!("{refused:?}") };
+        assert!(cause.contains("act as agent"), "{cause}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_removed_is_out_at_the_next_call() {
+    let town = Town::found().await;
+    let credentials = town.joined(JoinRole::Agent, "worker").await;
+    let link = AgentLink::new(town.connector(Some(&credentials)), Build::default());
+    let own = AgentRef { agent: agent_of(&credentials), incarnation: 1 };
+    assert_eq!(link.renew(own, Vec::new()).await, Ok(Vec::new()));
+    town.hall.wish(&Wish::RemoveAgent { agent: own.agent, by: admin() }).unwrap();
+    let refused = link.renew(own, Vec::new()).await.unwrap_err();
+    assert!(refused.to_string().contains("was removed from this cluster"), "{refused}");
+    let told = greeted(&town, Some(&credentials), Role::Agent).await;
+    assert!(told.contains("was removed from this cluster"), "{told}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_ran_out_is_good_for_another_one_only() {
+    let town = Town::found().await;
+    let credentials = town.joined(JoinRole::Agent, "worker").await;
+    let (door, folder) = (town.door(&credentials), town.machine("worker"));
+    let before = credentials.said().certificate;
+    door.renew(&credentials, &folder).await.unwrap();
+    assert_eq!(credentials.said().certificate, before, "it was not due");
+    town.clock.pass(Span::hours(23));
+    town.door(&town.credentials).renew(&town.credentials, &town.machine("n1")).await.unwrap();
+    town.clock.pass(Span::hours(2));
+    let told = greeted(&town, Some(&credentials), Role::Agent).await;
+    assert!(told.contains("has run out"), "{told}");
+    let door = town.door(&credentials);
+    door.renew(&credentials, &folder).await.unwrap();
+    assert_eq!(greeted(&town, Some(&credentials), Role::Agent).await, "welcome");
+    let stored = folder.load().unwrap().unwrap();
+    assert_eq!(stored.said, credentials.said(), "it is on disk, too");
+    assert!(stored.said.certificate.serial > before.serial);
+}
+
+/// What a client is told by its node.
+async fn status(town: &Town, token: &Token) -> String {
+    match town.client(token).status().await {
+        Ok(_) => "welcome".to_owned(),
+        Err(error) => error.into_refused().what,
+    }
+}
+
+#[tokio::test]
+async fn people_sign_in_with_their_token() {
+    let town = Town::found().await;
+    let (user, root) = (town.user("bob", UserRole::User), town.user("ada", UserRole::Admin));
+    assert_eq!(status(&town, &user).await, "welcome");
+    let stop = || Stop { pid: 0, busy_too: false, successor: None };
+    let client = town.client(&user);
+    let refused = client.stop(stop()).await.unwrap_err();
+    assert!(refused.to_string().contains("call ClientCalls.stop: bob may not"), "{refused}");
+    assert!(town.client(&root).stop(stop()).await.is_ok());
+    town.hall.wish(&Wish::RevokeToken { token: user.hash(), by: admin() }).unwrap();
+    let refused: ClientError = client.status().await.unwrap_err();
+    assert!(refused.to_string().contains("signs nobody in"), "{refused}");
+    let told = status(&town, &user).await;
+    assert!(told.contains("signs nobody in"), "{told}");
+    let joins = town.token(JoinRole::Agent, 1);
+    let told = status(&town, &joins).await;
+    assert!(told.contains("signs nobody in"), "{told}");
+    town.clock.pass(Span::hours(23));
+    town.door(&town.credentials).renew(&town.credentials, &town.machine("n1")).await.unwrap();
+    town.clock.pass(Span::hours(2));
+    let told = status(&town, &root).await;
+    assert!(told.contains("signs nobody in"), "{told}");
+}

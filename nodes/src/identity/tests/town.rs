@@ -1,0 +1,296 @@
+//! A cluster for tests: real sockets, real files, and a real control process at the door; what the
+//! cluster decides is kept in memory.
+
+use crate::client::Client;
+use crate::control::{ControlConfig, Ending, Membership, Outside, Platform, run_control};
+use crate::identity::authority::{Authority, PublicKey, key_fingerprint, new_key, request};
+use crate::identity::door::{Admission, Admitted, Reception};
+use crate::identity::files::{Folder, New};
+use crate::identity::join::{Introduction, JoinLink, Member, join};
+use crate::identity::subject::Subject;
+use crate::identity::tls::{Credentials, Expected, TlsConnector, TlsListener};
+use crate::identity::token::{Purpose, Token};
+use crate::logs::MemoryLogs;
+use crate::network::{Listener, Principal, Stream};
+use crate::node::system::SeededChance;
+use crate::objects::ObjectBlobs;
+use crate::replica::ShardsConfig;
+use crate::rpc::join::JoinError;
+use crate::store::{self, Threads};
+use crate::wire::hello::{Build, Refused};
+use async_trait::async_trait;
+use otto_actors::ports::clock::Clock;
+use otto_actors::ports::sabotage::NoSabotage;
+use otto_core::cluster::Cluster;
+use otto_core::cluster::command::{Newcomer, Refusal, Wish};
+use otto_core::cluster::event::Entry;
+use otto_core::cluster::register::Register;
+use otto_core::cluster::state::{By, Holder, JoinRole, Levels, UserRole};
+use otto_core::ids::{ClusterId, KeyId, NodeId};
+use otto_core::time::{Span, Timestamp};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+pub(super) const LEVELS: Levels = Levels { oldest: 1, newest: 1 };
+
+/// A clock that is set by hand.
+#[derive(Debug)]
+pub(super) struct HandClock(AtomicU64);
+
+impl HandClock {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(1_800_000_000_000)))
+    }
+
+    pub(super) fn pass(&self, span: Span) {
+        self.0.fetch_add(span.0, Ordering::Relaxed);
+    }
+
+    /// Another one that is ahead of this by so many hours, or behind it.
+    pub(super) fn off_by(&self, hours: i64) -> Arc<Self> {
+        let now = self.now().0.saturating_add_signed(hours * 3_600_000);
+        Arc::new(Self(AtomicU64::new(now)))
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Decides in memory what a cluster journals.
+#[derive(Debug)]
+pub(super) struct Hall {
+    cluster: Mutex<Cluster>,
+    register: watch::Sender<Arc<Register>>,
+    clock: Arc<HandClock>,
+}
+
+impl Hall {
+    pub(super) fn wish(&self, wish: &Wish) -> Result<(), Refusal> {
+        let mut cluster = self.cluster.lock().unwrap();
+        let at = self.clock.now();
+        let events = cluster.decide(wish, at)?;
+        cluster.apply(&Entry { at, events });
+        self.register.send_replace(Arc::new(cluster.register()));
+        Ok(())
+    }
+
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Cluster) -> T) -> T {
+        read(&self.cluster.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl Admission for Hall {
+    async fn admit(&self, wish: Wish, key: KeyId) -> Result<Admitted, JoinError> {
+        self.wish(&wish)?;
+        let admitted = self.read(|cluster| Admitted::of(cluster, key));
+        admitted.ok_or_else(|| JoinError::NotReady("it is gone again".to_owned()))
+    }
+}
+
+/// A socket to which nobody comes.
+#[derive(Debug)]
+struct Nobody;
+
+#[async_trait]
+impl Listener for Nobody {
+    async fn accept(&self) -> io::Result<(Stream, Principal)> {
+        std::future::pending().await
+    }
+}
+
+/// A cluster of one node.
+pub(super) struct Town {
+    folder: tempfile::TempDir,
+    pub(super) address: String,
+    pub(super) hall: Arc<Hall>,
+    pub(super) clock: Arc<HandClock>,
+    pub(super) authority: KeyId,
+    pub(super) credentials: Credentials,
+    control: JoinHandle<Result<Ending, Refused>>,
+}
+
+impl Drop for Town {
+    fn drop(&mut self) {
+        self.control.abort();
+    }
+}
+
+fn introduced(name: &str) -> Introduction {
+    Introduction {
+        name: name.to_owned(),
+        addresses: vec!["10.0.0.9:7301".to_owned()],
+        levels: LEVELS,
+        build: Build::default(),
+    }
+}
+
+pub(super) fn admin() -> By {
+    By { name: "ada".to_owned(), role: UserRole::Admin }
+}
+
+impl Town {
+    pub(super) async fn found() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = HandClock::new();
+        let register = watch::Sender::default();
+        let hall = Arc::new(Hall { cluster: Mutex::default(), register, clock: clock.clone() });
+        let (authority, identity) = found_files(folder.path(), &hall);
+        let credentials = Credentials::new(identity.load().unwrap().unwrap()).unwrap();
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TlsListener::new(tcp, &credentials, clock.clone()).unwrap();
+        let (address, pin) = (listener.address().unwrap().to_string(), authority.fingerprint());
+        let reception = Arc::new(Reception { authority, admission: hall.clone() });
+        let listener = Arc::new(listener);
+        let membership = Membership { listener, register: hall.register.subscribe(), reception };
+        let control = start(folder.path(), clock.clone(), membership).await;
+        Self { folder, address, hall, clock, authority: pin, credentials, control }
+    }
+
+    pub(super) fn cluster(&self) -> ClusterId {
+        self.credentials.said().subject.cluster
+    }
+
+    /// The folder of another machine.
+    pub(super) fn machine(&self, name: &str) -> Folder {
+        Folder::new(&self.folder.path().join(name))
+    }
+
+    /// A new token for so many joins.
+    pub(super) fn token(&self, role: JoinRole, uses: u32) -> Token {
+        let token = Token::draw(Purpose::Join(role), self.authority).unwrap();
+        let lifetime = Span::hours(1);
+        let (hash, by) = (token.hash(), admin());
+        self.hall.wish(&Wish::CreateToken { token: hash, role, lifetime, uses, by }).unwrap();
+        token
+    }
+
+    /// A new token that signs somebody in.
+    pub(super) fn user(&self, name: &str, role: UserRole) -> Token {
+        let token = Token::draw(Purpose::SignIn, self.authority).unwrap();
+        let (name, lifetime) = (name.to_owned(), Span::hours(24));
+        let (hash, by) = (token.hash(), admin());
+        self.hall.wish(&Wish::CreateUserToken { token: hash, name, role, lifetime, by }).unwrap();
+        token
+    }
+
+    pub(super) async fn join(&self, token: &Token, machine: &str) -> Result<Member, Refused> {
+        self.join_by(token, machine, self.clock.clone()).await
+    }
+
+    /// Joins from a machine with a clock of its own.
+    pub(super) async fn join_by(
+        &self,
+        token: &Token,
+        machine: &str,
+        clock: Arc<HandClock>,
+    ) -> Result<Member, Refused> {
+        let folder = self.machine(machine);
+        join(&self.address, token, &introduced(machine), &folder, clock).await
+    }
+
+    /// A machine that joined.
+    pub(super) async fn joined(&self, role: JoinRole, machine: &str) -> Credentials {
+        let token = self.token(role, 1);
+        Credentials::new(self.join(&token, machine).await.unwrap().stored).unwrap()
+    }
+
+    /// What somebody connects with, who knows this cluster.
+    pub(super) fn connector(&self, credentials: Option<&Credentials>) -> Arc<TlsConnector> {
+        let expected = Expected::AnyNode {
+            cluster: self.cluster(),
+            authority: self.credentials.authority().clone(),
+        };
+        self.connect_to(expected, credentials)
+    }
+
+    pub(super) fn connect_to(
+        &self,
+        expected: Expected,
+        credentials: Option<&Credentials>,
+    ) -> Arc<TlsConnector> {
+        let addresses = vec![self.address.clone()];
+        let clock = self.clock.clone();
+        Arc::new(TlsConnector::new(addresses, expected, credentials, clock).unwrap())
+    }
+
+    /// A client that signs in.
+    pub(super) fn client(&self, token: &Token) -> Client {
+        let connector = self.connector(None);
+        Client::signed_in(connector, Build::default(), token.reveal().as_str())
+    }
+
+    pub(super) fn door(&self, credentials: &Credentials) -> JoinLink {
+        JoinLink::new(self.connector(Some(credentials)), Build::default())
+    }
+}
+
+/// Makes the files of the first node, and founds its cluster.
+fn found_files(data: &Path, hall: &Hall) -> (Authority, Folder) {
+    let cluster = ClusterId::of(data.as_os_str().as_encoded_bytes());
+    let authority = Authority::found(cluster, hall.clock.now()).unwrap();
+    let folder = Folder::new(&data.join("n1"));
+    let key = folder.key().unwrap();
+    let node = Newcomer {
+        name: "n1".to_owned(),
+        addresses: Vec::new(),
+        key: key_fingerprint(&key),
+        levels: LEVELS,
+    };
+    let pin = authority.fingerprint();
+    hall.wish(&Wish::Found { cluster, shards: 2, authority: pin, node }).unwrap();
+    let holder = Holder::Node(NodeId::FIRST);
+    let (_, said) = hall.read(|cluster| cluster.credentials(holder)).unwrap();
+    let public = PublicKey::of_request(&request(&key).unwrap()).unwrap();
+    let certificate = authority.issue(Subject { cluster, holder }, &public, said).unwrap();
+    let new = New {
+        certificate: &certificate,
+        authority: authority.certificate(),
+        with_key: Some(&authority),
+    };
+    folder.keep(&new).unwrap();
+    (authority, folder)
+}
+
+async fn start(
+    folder: &Path,
+    clock: Arc<HandClock>,
+    membership: Membership,
+) -> JoinHandle<Result<Ending, Refused>> {
+    let outside = Outside {
+        listener: Arc::new(Nobody),
+        clock,
+        chance: Arc::new(SeededChance::new(1)),
+        blobs: Arc::new(ObjectBlobs::in_memory()),
+        logs: Arc::new(MemoryLogs::default()),
+        sabotage: Arc::new(NoSabotage),
+        membership: Some(membership),
+    };
+    let disk = store::Folder::lock(folder.join("store")).unwrap();
+    let platform = Platform { disk: Box::new(disk), executor: Box::new(Threads), outside };
+    let config = ControlConfig {
+        build: Build::default(),
+        node_build: Build::default(),
+        shards: ShardsConfig { shards: 2, ..ShardsConfig::default() },
+        idle: None,
+        data: String::new(),
+        address: String::new(),
+    };
+    let (ready, is_ready) = oneshot::channel();
+    let control = tokio::spawn(run_control(platform, config, move || ready.send(()).unwrap()));
+    is_ready.await.unwrap();
+    control
+}
+
+/// A signing request for a key that nobody has seen.
+pub(super) fn fresh_request() -> Vec<u8> {
+    request(&new_key().unwrap()).unwrap()
+}
