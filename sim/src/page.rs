@@ -87,7 +87,9 @@ text { font: 11px ui-monospace, monospace; fill: currentColor }
 .lane { stroke: #8886; fill: none }
 .fault { fill: #d22; font-weight: bold } .mark { fill: #a60 } .lost { fill: #888 }
 .lease { fill: #48f4; stroke: #48f } .client { fill: #285 }
-@media (prefers-color-scheme: dark) { .client { fill: #6d9 } .fault, li { color: #f66; fill: #f66 } }
+@media (prefers-color-scheme: dark) {
+  .client { fill: #6d9 } .fault, li { color: #f66; fill: #f66 }
+}
 ";
 
 /// The hosts, each with the number of its lane: the world first, then as their names are ordered.

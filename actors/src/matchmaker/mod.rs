@@ -1,9 +1,9 @@
 //! The matchmaker: brings offers and bids together, and keeps the table of open leases.
 //!
-//! There is one in a control process, for all shards that it leads. What it knows is a view: offers and
-//! leases are entered by the actors of the stages, which enter them again when it is started anew,
-//! and bids come again with every poll. It decides nothing for good: an award counts when the run
-//! has journaled it.
+//! There is one in a control process, for all shards that it leads. What it knows is a view: offers
+//! and leases are entered by the actors of the stages, which enter them again when it is started
+//! anew, and bids come again with every poll. It decides nothing for good: an award counts when the
+//! run has journaled it.
 
 pub(crate) mod leases;
 pub(crate) mod market;

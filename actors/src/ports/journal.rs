@@ -26,8 +26,8 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// Applies a proposal whole or not at all, durably. When this returns `Ok`, it is on disk.
     async fn propose(&self, proposal: Proposal) -> Result<Verdict, JournalError>;
 
-    /// Returns when this node has shown, after the call, that it leads the shard: nobody else led it
-    /// at the time of the call, and all that was acknowledged until then can be read here.
+    /// Returns when this node has shown, after the call, that it leads the shard: nobody else led
+    /// it at the time of the call, and all that was acknowledged until then can be read here.
     async fn confirm(&self) -> Result<(), JournalError>;
 
     /// The entries of an entity behind the first `after`, in order.
