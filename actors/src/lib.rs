@@ -12,6 +12,7 @@ pub mod agent;
 mod alarm;
 mod backoff;
 mod bell;
+pub mod cluster;
 pub mod control;
 mod errand;
 mod executor;

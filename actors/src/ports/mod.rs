@@ -6,6 +6,7 @@ pub mod clock;
 pub mod control;
 pub mod journal;
 pub mod logs;
+pub mod membership;
 pub mod sabotage;
 pub mod stages;
 pub mod tools;

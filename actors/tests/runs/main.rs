@@ -5,6 +5,8 @@ mod house;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod meta;
+#[cfg(test)]
 mod plans;
 #[cfg(test)]
 mod sabotage;
