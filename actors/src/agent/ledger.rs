@@ -7,6 +7,7 @@
 use crate::executor;
 use crate::ports::control::{Report, ReportAnswer};
 use otto_core::capability::{Capabilities, Found};
+use otto_core::ids::ProjectId;
 use otto_core::lease::LeaseId;
 use otto_core::run::outcome::{AttemptEnd, StepFact};
 use otto_core::time::{Span, Timestamp};
@@ -17,6 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many leases are remembered after their end, so that a belated order is known for what it is.
 const REMEMBERED: usize = 4096;
+
+/// How many projects count as warm.
+const WARM: usize = 16;
 
 /// A lease in the agent's hands.
 #[derive(Debug)]
@@ -45,6 +49,8 @@ pub(crate) struct Ledger {
     slots: u32,
     capabilities: Capabilities,
     held: BTreeMap<LeaseId, Held>,
+    /// The projects that were worked on last, the latest at the end.
+    warm: VecDeque<ProjectId>,
     past: BTreeSet<LeaseId>,
     past_in_order: VecDeque<LeaseId>,
 }
@@ -68,6 +74,12 @@ impl Ledger {
         sent: Timestamp,
         executor: ActorRef<executor::Message>,
     ) {
+        let project = lease.run.project;
+        self.warm.retain(|warm| *warm != project);
+        self.warm.push_back(project);
+        if self.warm.len() > WARM {
+            self.warm.pop_front();
+        }
         self.put(lease, span, sent, Some(executor), None);
     }
 
@@ -158,6 +170,11 @@ impl Ledger {
     /// How many more could be.
     pub(crate) fn free(&self) -> u32 {
         self.slots.saturating_sub(self.working())
+    }
+
+    /// The projects whose files are likely here still.
+    pub(crate) fn warm(&self) -> BTreeSet<ProjectId> {
+        self.warm.iter().copied().collect()
     }
 
     /// What the agent has, as far as it has looked.

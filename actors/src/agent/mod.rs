@@ -1,7 +1,7 @@
 //! The agent side: the process that leases work.
 //!
 //! ```text
-//!   AgentSide ── root ─┬─ session     bids, renewals and reports to the control side
+//!   AgentSide ── root ─┬─ session     bids to all control nodes, renewals and reports
 //!   (this file)        └─ executor    one for each lease
 //! ```
 //!
@@ -9,13 +9,15 @@
 //! outlives a session that dies: no step notices.
 
 pub(crate) mod ledger;
+mod post;
+pub mod roads;
 mod root;
 pub(crate) mod session;
 
 use crate::address::Address;
 use crate::ports::chance::SharedChance;
 use crate::ports::clock::SharedClock;
-use crate::ports::control::{LinkError, SharedControl};
+use crate::ports::control::LinkError;
 use crate::ports::logs::SharedSpool;
 use crate::ports::sabotage::SharedSabotage;
 use crate::ports::stages::SharedStages;
@@ -25,6 +27,7 @@ use otto_core::capability::Capabilities;
 use otto_core::ids::AgentRef;
 use otto_core::time::Span;
 use ractor::{Actor, ActorRef, SpawnErr};
+use roads::Roads;
 use std::fmt;
 use std::future::Future;
 
@@ -46,8 +49,8 @@ pub struct Settings {
 pub struct Ports {
     /// The time of day.
     pub clock: SharedClock,
-    /// The control side.
-    pub control: SharedControl,
+    /// The roads to the control side.
+    pub roads: Roads,
     /// Stage processes.
     pub stages: SharedStages,
     /// The machine's tools.

@@ -1,14 +1,20 @@
-//! The actor that holds the session with the control side: it bids, renews leases and reports.
+//! The actor that holds the session with the control side: it bids at every control node, renews
+//! leases and reports where their shards are led.
 //!
 //! It keeps nothing that is lost with it: what is held and what is to be told is in the ledger.
 
 use super::ledger::Ledger;
+use super::post::Posts;
+use super::roads::Place;
 use super::{Outside, root, within};
 use crate::backoff;
 use crate::errand::{self, Errand, Panicked};
 use crate::executor;
-use crate::ports::control::{Assignment, Bid, LinkError, Order, Report, ReportAnswer};
+use crate::ports::control::{
+    Assignment, Bid, BidAnswer, Control, LinkError, Order, Report, ReportAnswer,
+};
 use otto_core::capability::{Found, is_tool_name};
+use otto_core::ids::ShardId;
 use otto_core::lease::{LEASE, LeaseId};
 use otto_core::run::duty::EndReason;
 use otto_core::run::outcome::{AttemptEnd, Outcome};
@@ -18,6 +24,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a bid may go unanswered: the control side answers sooner, if with nothing.
 const BID: Span = Span::seconds(15);
+/// How long a renewal may take: there must be time for another one elsewhere.
+const RENEWAL: Span = Span::seconds(3);
 /// How long any other call may take.
 const CALL: Span = Span::seconds(5);
 /// The longest pause before a call is repeated that did not come through.
@@ -36,20 +44,24 @@ type Answered<T> = Result<Result<T, LinkError>, Panicked>;
 /// What the actor is told.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// Bid now: the last bid was answered, or something has changed.
+    /// Bid now: something has changed.
     Bid,
-    /// The bid of this number, sent then, was answered.
-    Ordered(u64, Timestamp, Answered<Vec<Order>>),
+    /// The pause at a place is over.
+    BidAgain(Place),
+    /// The bid of this number at that place, sent then, was answered.
+    Ordered(Place, u64, Timestamp, Answered<BidAnswer>),
     /// Renew what is held.
     Renew,
-    /// The renewal that was sent then was answered.
-    Renewed(Timestamp, Vec<LeaseId>, Answered<Vec<LeaseId>>),
+    /// The renewal of a shard's leases that was sent then was answered.
+    Renewed(ShardId, Timestamp, Vec<LeaseId>, Answered<Vec<LeaseId>>),
     /// The ledger has news.
     News,
     /// Facts have gathered for long enough.
     Tell,
-    /// The reports were answered.
-    Reported(Vec<Report>, Answered<Vec<ReportAnswer>>),
+    /// The reports to a shard were answered.
+    Reported(ShardId, Vec<Report>, Answered<Vec<ReportAnswer>>),
+    /// The pause before a shard is told once more is over.
+    TellAgain(ShardId),
     /// The search for these tools is over.
     Looked(Vec<String>, Result<BTreeMap<String, Found>, Panicked>),
     /// What was absent may have been installed meanwhile.
@@ -60,12 +72,14 @@ impl Message {
     fn name(&self) -> &'static str {
         match self {
             Self::Bid => "bid",
+            Self::BidAgain(_) => "bid again",
             Self::Ordered(..) => "ordered",
             Self::Renew => "renew",
             Self::Renewed(..) => "renewed",
             Self::News => "news",
             Self::Tell => "tell",
             Self::Reported(..) => "reported",
+            Self::TellAgain(_) => "tell again",
             Self::Looked(..) => "looked",
             Self::Doubt => "doubt",
         }
@@ -81,20 +95,27 @@ pub(crate) struct Session;
 pub(crate) struct State {
     outside: Outside,
     root: ActorRef<root::Message>,
-    /// The bids that are not answered. A newer one has the control side answer the older ones.
-    bids: BTreeMap<u64, Errand>,
+    posts: Posts,
     next_bid: u64,
-    last_bid: Option<Bid>,
-    failed_bids: u32,
-    bid_timer: Option<Errand>,
-    renewal: Option<Errand>,
+    /// The renewals under way.
+    renewals: BTreeMap<ShardId, Errand>,
     renew_timer: Option<Errand>,
-    report: Option<Errand>,
-    failed_reports: u32,
+    telling: BTreeMap<ShardId, Telling>,
     tell_timer: Option<Errand>,
     /// The searches under way, by the tools that are looked for.
     looks: BTreeMap<Vec<String>, Errand>,
     doubt_timer: Option<Errand>,
+}
+
+/// What a shard is being told.
+#[derive(Debug, Default)]
+struct Telling {
+    /// The reports under way.
+    under_way: Option<Errand>,
+    /// How many did not come through since some did.
+    failed: u32,
+    /// The pause before they are repeated.
+    pause: Option<Errand>,
 }
 
 impl Actor for Session {
@@ -113,15 +134,11 @@ impl Actor for Session {
         Ok(State {
             outside,
             root,
-            bids: BTreeMap::new(),
+            posts: Posts::default(),
             next_bid: 0,
-            last_bid: None,
-            failed_bids: 0,
-            bid_timer: None,
-            renewal: None,
+            renewals: BTreeMap::new(),
             renew_timer: None,
-            report: None,
-            failed_reports: 0,
+            telling: BTreeMap::new(),
             tell_timer: None,
             looks: BTreeMap::new(),
             doubt_timer: None,
@@ -137,9 +154,18 @@ impl Actor for Session {
         state.outside.ports.sabotage.strike("agent", message.name());
         match message {
             Message::Bid => state.bid(&myself),
-            Message::Ordered(bid, sent, answer) => state.ordered(bid, sent, answer, &myself),
+            Message::BidAgain(place) => {
+                if let Some(post) = state.posts.at(place) {
+                    post.pause = None;
+                }
+                state.bid_at(place, &myself);
+            }
+            Message::Ordered(place, bid, sent, answer) => {
+                state.ordered(place, bid, sent, answer, &myself);
+            }
             Message::Renew => state.renew(&myself),
-            Message::Renewed(sent, leases, answer) => {
+            Message::Renewed(shard, sent, leases, answer) => {
+                state.renewals.remove(&shard);
                 state.renewed(sent, &leases, answer, &myself);
             }
             Message::News => {
@@ -149,7 +175,13 @@ impl Actor for Session {
                 state.tell_timer = None;
                 state.tell(&myself);
             }
-            Message::Reported(reports, answer) => state.reported(&reports, answer, &myself),
+            Message::Reported(shard, reports, answer) => {
+                state.reported(shard, &reports, answer, &myself);
+            }
+            Message::TellAgain(shard) => {
+                state.telling.entry(shard).or_default().pause = None;
+                state.tell(&myself);
+            }
             Message::Looked(tools, found) => state.looked(&tools, found, &myself),
             Message::Doubt => state.doubt(&myself),
         }
@@ -162,13 +194,17 @@ impl State {
         self.outside.ports.clock.now()
     }
 
-    fn pause(&self, failures: u32) -> std::time::Duration {
-        backoff::pause(failures, LONGEST, self.outside.ports.chance.as_ref()).to_duration()
+    /// Bids everywhere where no pause is on.
+    fn bid(&mut self, myself: &ActorRef<Message>) {
+        self.posts.follow(&self.outside.ports.roads);
+        for place in self.posts.ready() {
+            self.bid_at(place, myself);
+        }
     }
 
-    fn bid(&mut self, myself: &ActorRef<Message>) {
-        self.bid_timer = None;
-        let settings = &self.outside.settings;
+    /// Bids at a place, unless the same bid stands there.
+    fn bid_at(&mut self, place: Place, myself: &ActorRef<Message>) {
+        let (settings, sent) = (&self.outside.settings, self.now());
         let bid = self.outside.ledger.with(|ledger| Bid {
             agent: settings.agent,
             name: settings.name.clone(),
@@ -176,52 +212,72 @@ impl State {
             free_slots: ledger.free(),
             holds: ledger.holds(),
             cost: ledger.working(),
+            warm: ledger.warm(),
         });
-        if !self.bids.is_empty() && self.last_bid.as_ref() == Some(&bid) {
+        let Some(post) = self.posts.at(place) else { return };
+        if !post.bids.is_empty() && post.last_bid.as_ref() == Some(&bid) {
             return;
         }
-        self.last_bid = Some(bid.clone());
-        let (number, sent) = (self.next_bid, self.now());
+        post.last_bid = Some(bid.clone());
+        let number = self.next_bid;
         self.next_bid += 1;
-        let control = self.outside.ports.control.clone();
+        let control = post.control.clone();
         let call = async move { within(BID, control.bid(bid)).await };
-        let errand =
-            errand::start(myself, call, move |answer| Message::Ordered(number, sent, answer));
-        self.bids.insert(number, errand);
+        let tell = move |answer| Message::Ordered(place, number, sent, answer);
+        post.bids.insert(number, errand::start(myself, call, tell));
     }
 
     fn ordered(
         &mut self,
+        place: Place,
         bid: u64,
         sent: Timestamp,
-        answer: Answered<Vec<Order>>,
+        answer: Answered<BidAnswer>,
         myself: &ActorRef<Message>,
     ) {
-        self.bids.remove(&bid);
+        // A post that was left meanwhile has given its orders to nobody: they come again.
+        let Some(post) = self.posts.at(place) else { return };
+        post.bids.remove(&bid);
+        let roads = self.outside.ports.roads.clone();
         match answer {
-            Ok(Ok(orders)) => {
-                self.failed_bids = 0;
-                self.carry_out(orders, sent, myself);
+            Ok(Ok(BidAnswer { orders, routes })) => {
+                post.failed = 0;
+                roads.heard(place);
+                self.carry_out(place, orders, sent, myself);
+                let news = [roads.stranded(false), roads.learn(&routes)];
+                if news.contains(&true) {
+                    self.bid(myself);
+                }
             }
             Ok(Err(LinkError::Refused(cause))) => {
                 tracing::error!(cause, "this agent was dismissed");
+                let pause = DISMISSED.to_duration();
+                post.pause = Some(errand::after(myself, pause, Message::BidAgain(place)));
                 for lease in self.outside.ledger.with(|ledger| ledger.holds()) {
                     self.give_up(lease);
                 }
-                let pause = DISMISSED.to_duration();
-                self.bid_timer = Some(errand::after(myself, pause, Message::Bid));
             }
             Ok(Err(LinkError::Unreachable(_) | LinkError::NotHere { .. })) | Err(_) => {
-                if self.bids.is_empty() {
-                    let pause = self.pause(self.failed_bids);
-                    self.failed_bids = self.failed_bids.saturating_add(1);
-                    self.bid_timer = Some(errand::after(myself, pause, Message::Bid));
+                if post.bids.is_empty() {
+                    let chance = self.outside.ports.chance.as_ref();
+                    let pause = backoff::pause(post.failed, LONGEST, chance).to_duration();
+                    post.failed = post.failed.saturating_add(1);
+                    post.pause = Some(errand::after(myself, pause, Message::BidAgain(place)));
+                }
+                if self.posts.stranded() && roads.stranded(true) {
+                    self.bid(myself);
                 }
             }
         }
     }
 
-    fn carry_out(&mut self, orders: Vec<Order>, sent: Timestamp, myself: &ActorRef<Message>) {
+    fn carry_out(
+        &mut self,
+        place: Place,
+        orders: Vec<Order>,
+        sent: Timestamp,
+        myself: &ActorRef<Message>,
+    ) {
         let mut begin: Vec<Assignment> = Vec::new();
         for order in orders {
             match order {
@@ -231,8 +287,9 @@ impl State {
             }
         }
         if begin.is_empty() {
-            if self.bids.is_empty() {
-                self.bid(myself);
+            // Where another bid stands already this changes nothing but what is told by it.
+            if self.posts.at(place).is_some_and(|post| post.bids.is_empty()) {
+                self.bid_at(place, myself);
             }
         } else {
             // The root bids when it has taken them, so that the next bid holds them.
@@ -288,18 +345,14 @@ impl State {
         if self.doubt_timer.is_none() {
             self.doubt_later(myself);
         }
-        if self.bid_timer.is_none() {
-            self.bid(myself);
-        }
+        self.bid(myself);
     }
 
     /// Forgets what is absent, so that the control side asks again for what is still needed.
     fn doubt(&mut self, myself: &ActorRef<Message>) {
         self.doubt_timer = None;
         self.outside.ledger.with(Ledger::doubt_absent);
-        if self.bid_timer.is_none() {
-            self.bid(myself);
-        }
+        self.bid(myself);
     }
 
     fn doubt_later(&mut self, myself: &ActorRef<Message>) {
@@ -308,20 +361,28 @@ impl State {
         }
     }
 
-    /// Sends a renewal of all that is held, unless one is under way; gives up what ran out.
+    /// Sends renewals of all that is held, to each shard one unless one is under way; gives up what
+    /// ran out.
     fn renew(&mut self, myself: &ActorRef<Message>) {
         let now = self.now();
         for lease in self.outside.ledger.with(|ledger| ledger.overdue(now)) {
             tracing::warn!(%lease, "a lease was not renewed in time");
             self.give_up(lease);
         }
-        let leases = self.outside.ledger.with(|ledger| ledger.holds());
-        if self.renewal.is_none() && !leases.is_empty() {
-            let control = self.outside.ports.control.clone();
-            let (agent, asked) = (self.outside.settings.agent, leases.clone());
-            let call = async move { within(CALL, control.renew(agent, asked)).await };
-            let tell = move |answer| Message::Renewed(now, leases, answer);
-            self.renewal = Some(errand::start(myself, call, tell));
+        let roads = &self.outside.ports.roads;
+        let mut by_shard: BTreeMap<ShardId, Vec<LeaseId>> = BTreeMap::new();
+        for lease in self.outside.ledger.with(|ledger| ledger.holds()) {
+            by_shard.entry(roads.shard_of(lease)).or_default().push(lease);
+        }
+        for (shard, leases) in by_shard {
+            if self.renewals.contains_key(&shard) {
+                continue;
+            }
+            let (roads, agent, asked) =
+                (roads.clone(), self.outside.settings.agent, leases.clone());
+            let call = async move { within(RENEWAL, roads.renew(agent, asked)).await };
+            let tell = move |answer| Message::Renewed(shard, now, leases, answer);
+            self.renewals.insert(shard, errand::start(myself, call, tell));
         }
         self.renew_later(None, myself);
     }
@@ -349,7 +410,6 @@ impl State {
         answer: Answered<Vec<LeaseId>>,
         myself: &ActorRef<Message>,
     ) {
-        self.renewal = None;
         let Ok(Ok(ended)) = answer else {
             self.renew_later(Some(LONGEST), myself);
             return;
@@ -373,9 +433,7 @@ impl State {
 
     /// The ledger has changed: a bid may have to change with it, and there may be news to tell.
     fn news(&mut self, myself: &ActorRef<Message>) {
-        if self.bid_timer.is_none() {
-            self.bid(myself);
-        }
+        self.bid(myself);
         if self.outside.ledger.with(|ledger| ledger.has_ends()) {
             self.tell(myself);
         } else if self.tell_timer.is_none() {
@@ -384,46 +442,54 @@ impl State {
         }
     }
 
-    /// Sends what is to be told, unless reports are under way or their repetition waits.
+    /// Sends what is to be told, to each shard unless reports are under way or their repetition
+    /// waits.
     fn tell(&mut self, myself: &ActorRef<Message>) {
-        if self.report.is_some() || (self.failed_reports > 0 && self.tell_timer.is_some()) {
-            return;
+        let roads = &self.outside.ports.roads;
+        let mut by_shard: BTreeMap<ShardId, Vec<Report>> = BTreeMap::new();
+        for report in self.outside.ledger.with(|ledger| ledger.reports()) {
+            by_shard.entry(roads.shard_of(report.lease())).or_default().push(report);
         }
-        let reports = self.outside.ledger.with(|ledger| ledger.reports());
-        if reports.is_empty() {
-            return;
+        for (shard, reports) in by_shard {
+            let telling = self.telling.entry(shard).or_default();
+            if telling.under_way.is_some() || telling.pause.is_some() {
+                continue;
+            }
+            let (roads, agent, sent) =
+                (roads.clone(), self.outside.settings.agent, reports.clone());
+            let call = async move { within(CALL, roads.report(agent, sent)).await };
+            let tell = move |answer| Message::Reported(shard, reports, answer);
+            telling.under_way = Some(errand::start(myself, call, tell));
         }
-        let control = self.outside.ports.control.clone();
-        let (agent, sent) = (self.outside.settings.agent, reports.clone());
-        let call = async move { within(CALL, control.report(agent, sent)).await };
-        let tell = move |answer| Message::Reported(reports, answer);
-        self.report = Some(errand::start(myself, call, tell));
     }
 
     fn reported(
         &mut self,
+        shard: ShardId,
         reports: &[Report],
         answer: Answered<Vec<ReportAnswer>>,
         myself: &ActorRef<Message>,
     ) {
-        self.report = None;
+        let telling = self.telling.entry(shard).or_default();
+        telling.under_way = None;
         let Ok(Ok(answers)) = answer else {
-            let pause = self.pause(self.failed_reports);
-            self.failed_reports = self.failed_reports.saturating_add(1);
-            self.tell_timer = Some(errand::after(myself, pause, Message::Tell));
+            let chance = self.outside.ports.chance.as_ref();
+            let pause = backoff::pause(telling.failed, LONGEST, chance).to_duration();
+            telling.failed = telling.failed.saturating_add(1);
+            telling.pause = Some(errand::after(myself, pause, Message::TellAgain(shard)));
             return;
         };
-        self.failed_reports = 0;
+        telling.failed = 0;
         for (report, answer) in reports.iter().zip(answers) {
             let executor = self.outside.ledger.with(|ledger| ledger.answered(report, answer));
             if let Some(executor) = executor {
                 executor.cast(executor::Message::Abandon).ok();
             }
         }
-        if !self.outside.ledger.with(|ledger| ledger.reports()).is_empty() {
-            self.news(myself);
-        } else if self.bid_timer.is_none() {
+        if self.outside.ledger.with(|ledger| ledger.reports()).is_empty() {
             self.bid(myself);
+        } else {
+            self.news(myself);
         }
     }
 }

@@ -11,7 +11,9 @@ use super::homes::Home;
 use crate::address::Unanswered;
 use crate::matchmaker::{self, leases::Standing};
 use crate::ports::blobs::BlobError;
-use crate::ports::control::{Bid, BlobPart, Control, LinkError, Order, Report, ReportAnswer};
+use crate::ports::control::{
+    Bid, BidAnswer, BlobPart, Control, LinkError, Order, Report, ReportAnswer,
+};
 use crate::ports::logs::{LogError, LogId};
 use crate::shard;
 use async_trait::async_trait;
@@ -24,11 +26,12 @@ use std::sync::Arc;
 
 #[async_trait]
 impl Control for ControlSide {
-    async fn bid(&self, bid: Bid) -> Result<Vec<Order>, LinkError> {
+    async fn bid(&self, bid: Bid) -> Result<BidAnswer, LinkError> {
         let bid = Box::new(bid);
         let question = |reply| matchmaker::Message::Bid(bid, reply);
-        let orders = self.parts.matchmaker.ask(question).await.map_err(unreachable)??;
-        self.due(orders).await
+        let BidAnswer { orders, routes } =
+            self.parts.matchmaker.ask(question).await.map_err(unreachable)??;
+        Ok(BidAnswer { orders: self.due(orders).await, routes })
     }
 
     async fn renew(
@@ -121,7 +124,7 @@ impl ControlSide {
     /// The orders that may be given. The agent counts a lease from the bid that is answered with
     /// it, so what is said of renewals holds for orders to start: they are given by a shard that
     /// has shown, after the bid came, that it is led here. The others come again.
-    async fn due(&self, orders: Vec<Order>) -> Result<Vec<Order>, LinkError> {
+    async fn due(&self, orders: Vec<Order>) -> Vec<Order> {
         let mut led: BTreeMap<ShardId, bool> = BTreeMap::new();
         let mut due = Vec::new();
         for order in orders {
@@ -141,7 +144,7 @@ impl ControlSide {
             }
             due.push(order);
         }
-        Ok(due)
+        due
     }
 
     /// The shards that have one of the leases.

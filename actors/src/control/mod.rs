@@ -27,6 +27,7 @@ use crate::ports::chance::SharedChance;
 use crate::ports::clock::SharedClock;
 use crate::ports::journal::SharedJournal;
 use crate::ports::logs::{LogId, SharedLogs};
+use crate::ports::routes::Routes;
 use crate::ports::sabotage::SharedSabotage;
 use crate::shard::{self, SubmitAnswer, Wanted};
 use answers::{Denial, Source, SubmitRequest};
@@ -39,6 +40,7 @@ use otto_core::time::Span;
 use ractor::{Actor, ActorRef, RpcReplyPort, SpawnErr};
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// How long a question is repeated while what is asked is being started again.
 const PATIENCE: Span = Span::seconds(10);
@@ -84,6 +86,8 @@ pub(crate) struct Outside {
     pub(crate) clock: SharedClock,
     pub(crate) chance: SharedChance,
     pub(crate) sabotage: SharedSabotage,
+    /// Where control nodes are, for the agents.
+    pub(crate) routes: Arc<watch::Sender<Arc<Routes>>>,
     /// Rung when a run's journal has grown.
     pub(crate) grown: Bells<RunId>,
     /// Rung when an attempt's log has grown or ended.
@@ -122,6 +126,7 @@ impl ControlSide {
             clock: ports.clock,
             chance: ports.chance,
             sabotage: ports.sabotage,
+            routes: Arc::default(),
             grown: Bells::default(),
             printed: Bells::default(),
         };
@@ -164,6 +169,21 @@ impl ControlSide {
         self.parts.homes.end(shard, || {
             self.parts.root.cast(root::Message::Resign(shard)).ok();
         });
+    }
+
+    /// Has agents told where the control nodes are and what each leads, from now on.
+    pub fn route(&self, routes: Routes) {
+        let known = &self.parts.outside.routes;
+        let differs = |known: &mut Arc<Routes>| {
+            let differs = **known != routes;
+            if differs {
+                *known = Arc::new(routes);
+            }
+            differs
+        };
+        if known.send_if_modified(differs) {
+            self.parts.matchmaker.tell(matchmaker::Message::Rerouted);
+        }
     }
 
     /// The shards that are led here.

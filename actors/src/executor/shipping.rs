@@ -1,9 +1,10 @@
 //! Shipping: brings an attempt's log from the spool to the control side, until all of it is there
 //! and durable.
 
+use crate::agent::roads::Place;
 use crate::agent::{Outside, within};
 use crate::backoff;
-use crate::ports::control::LinkError;
+use crate::ports::control::{Control, LinkError};
 use crate::ports::logs::LogError;
 use futures::stream::{FuturesOrdered, StreamExt};
 use otto_core::lease::LeaseId;
@@ -30,7 +31,8 @@ pub(crate) struct Stale(String);
 
 /// Ships a log; answers its length when the control side has sealed it.
 pub(super) async fn ship(outside: Outside, lease: LeaseId) -> Result<u64, Stale> {
-    Shipping { outside, lease, sent: 0, failures: 0 }.ship().await
+    let place = outside.ports.roads.place_of(lease);
+    Shipping { outside, lease, sent: 0, failures: 0, place }.ship().await
 }
 
 struct Shipping {
@@ -40,12 +42,23 @@ struct Shipping {
     sent: u64,
     /// How many calls failed since one came through.
     failures: u32,
+    /// Who leads the run's shard, when that was looked at last.
+    place: Option<Place>,
 }
 
 impl Shipping {
     async fn ship(mut self) -> Result<u64, Stale> {
+        let mut changes = self.outside.ports.roads.changes();
         loop {
-            let (length, closed) = match self.grown().await {
+            let grown = tokio::select! {
+                biased;
+                grown = self.grown() => grown,
+                Ok(()) = changes.changed() => {
+                    self.look_at_leader().await;
+                    continue;
+                }
+            };
+            let (length, closed) = match grown {
                 Ok(grown) => grown,
                 Err(error) => {
                     self.again().await;
@@ -65,6 +78,16 @@ impl Shipping {
             } else if closed && self.seal(length).await? {
                 return Ok(length);
             }
+        }
+    }
+
+    /// Another leader may have less of the log than the last one: whoever reads it there wants the
+    /// rest, although nothing new is printed.
+    async fn look_at_leader(&mut self) {
+        let place = self.outside.ports.roads.place_of(self.lease);
+        if self.place != place {
+            self.place = place;
+            self.ask(self.sent).await;
         }
     }
 
@@ -123,25 +146,20 @@ impl Shipping {
         offset: u64,
         bytes: Vec<u8>,
     ) -> impl Future<Output = (u64, Result<u64, LinkError>)> + use<> {
-        let (control, lease) = (self.outside.ports.control.clone(), self.lease);
+        let (control, lease) = (self.outside.ports.roads.clone(), self.lease);
         let (agent, end) = (self.outside.settings.agent, offset + bytes.len() as u64);
         async move { (end, within(CALL, control.log(agent, lease, offset, bytes)).await) }
     }
 
     async fn seal(&mut self, length: u64) -> Result<bool, Stale> {
-        let control = &self.outside.ports.control;
+        let control = &self.outside.ports.roads;
         let call = control.seal(self.outside.settings.agent, self.lease, length);
         match within(CALL, call).await {
             Ok(true) => Ok(true),
             Ok(false) => {
                 // It has less than it said before: an empty piece asks how much.
                 self.again().await;
-                let control = &self.outside.ports.control;
-                let agent = self.outside.settings.agent;
-                let call = control.log(agent, self.lease, length, Vec::new());
-                if let Ok(there) = within(CALL, call).await {
-                    self.sent = there;
-                }
+                self.ask(length).await;
                 Ok(false)
             }
             Err(LinkError::Unreachable(_) | LinkError::NotHere { .. }) => {
@@ -149,6 +167,15 @@ impl Shipping {
                 Ok(false)
             }
             Err(LinkError::Refused(cause)) => Err(Stale(cause)),
+        }
+    }
+
+    /// Asks how much is there, with an empty piece behind what should be.
+    async fn ask(&mut self, length: u64) {
+        let control = &self.outside.ports.roads;
+        let call = control.log(self.outside.settings.agent, self.lease, length, Vec::new());
+        if let Ok(there) = within(CALL, call).await {
+            self.sent = there;
         }
     }
 

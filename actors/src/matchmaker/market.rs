@@ -4,7 +4,7 @@
 use crate::control::answers::{Closest, Search};
 use crate::ports::control::Bid;
 use otto_core::capability::{Capabilities, Need};
-use otto_core::ids::{AgentId, AgentRef, Attempt, RunId, StageId};
+use otto_core::ids::{AgentId, AgentRef, Attempt, ProjectId, RunId, StageId};
 use otto_core::lease::LeaseId;
 use otto_core::time::{Span, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -189,19 +189,23 @@ impl Market {
     fn oldest_served(&self) -> Option<(OfferId, AgentRef)> {
         let served = self.open.iter().filter_map(|(need, ranks)| {
             let rank = ranks.first()?;
-            let agent = self.cheapest(need)?;
+            let agent = self.cheapest(need, rank.1.run.project)?;
             Some((*rank, agent))
         });
         let ((_, offer), agent) = served.min_by_key(|(rank, _)| *rank)?;
         Some((offer, agent))
     }
 
-    fn cheapest(&self, need: &Need) -> Option<AgentRef> {
+    /// The cheapest agent that can take an offer of a project now; of several the one that has the
+    /// project's files.
+    fn cheapest(&self, need: &Need, project: ProjectId) -> Option<AgentRef> {
         self.bidders
             .values()
             .filter(|bidder| bidder.waiting && bidder.free() > 0)
             .filter(|bidder| bidder.bid.capabilities.lacks(need).is_empty())
-            .min_by_key(|bidder| (bidder.cost(), bidder.bid.agent))
+            .min_by_key(|bidder| {
+                (bidder.cost(), !bidder.bid.warm.contains(&project), bidder.bid.agent)
+            })
             .map(|bidder| bidder.bid.agent)
     }
 

@@ -15,7 +15,8 @@ use crate::control::Outside;
 use crate::control::answers::{AgentView, Holder, Search};
 use crate::control::tenure::Tenure;
 use crate::errand::{self, Errand};
-use crate::ports::control::{Bid, LinkError, Order};
+use crate::ports::control::{Bid, BidAnswer, LinkError, Order};
+use crate::ports::routes::Routes;
 use crate::stage;
 use leases::{Leases, Standing};
 use market::{Market, OfferId};
@@ -24,6 +25,7 @@ use otto_core::lease::{Lease, LeaseId};
 use otto_core::time::{Span, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// How long a bid stands before it is answered without orders.
 const POLL: Span = Span::seconds(5);
@@ -32,16 +34,18 @@ const TICK: Span = Span(500);
 /// How long an agent that holds nothing is remembered after it was last seen.
 const MEMORY: Span = Span::seconds(60);
 
-/// The answer to a bid.
-pub(crate) type BidAnswer = Result<Vec<Order>, LinkError>;
+/// Where the answer to a bid goes.
+type Reply = RpcReplyPort<Result<BidAnswer, LinkError>>;
 
 /// What the matchmaker is told and asked.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// An agent stands by.
-    Bid(Box<Bid>, RpcReplyPort<BidAnswer>),
+    Bid(Box<Bid>, Reply),
     /// An actor of a shard enters something.
     Enter(Tenure, Entry),
+    /// The routes for the agents are others.
+    Rerouted,
     /// A shard is not led here any more: nothing of it stands.
     Resigned(ShardId),
     /// An agent renews leases; one answer for each.
@@ -63,6 +67,7 @@ impl Message {
         match self {
             Self::Bid(..) => "bid",
             Self::Enter(_, entry) => entry.name(),
+            Self::Rerouted => "rerouted",
             Self::Resigned(_) => "resigned",
             Self::Renew(..) => "renew",
             Self::Standing(..) => "standing",
@@ -87,7 +92,9 @@ pub(crate) struct State {
     sellers: BTreeMap<OfferId, ActorRef<stage::Message>>,
     keepers: BTreeMap<LeaseId, ActorRef<stage::Message>>,
     /// The bids that are not answered yet, with when they came.
-    polls: BTreeMap<AgentId, (AgentRef, Timestamp, RpcReplyPort<BidAnswer>)>,
+    polls: BTreeMap<AgentId, (AgentRef, Timestamp, Reply)>,
+    /// The routes that each agent process was told last.
+    told: BTreeMap<AgentId, (AgentRef, Arc<Routes>)>,
     seen: BTreeMap<AgentId, Timestamp>,
     tick: Option<Errand>,
 }
@@ -110,6 +117,7 @@ impl Actor for Matchmaker {
             sellers: BTreeMap::new(),
             keepers: BTreeMap::new(),
             polls: BTreeMap::new(),
+            told: BTreeMap::new(),
             seen: BTreeMap::new(),
             tick: None,
             outside,
@@ -140,6 +148,8 @@ impl State {
             // What is left of an earlier tenure says nothing about this one.
             Message::Enter(tenure, _) if tenure.is_over() => {}
             Message::Enter(_, entry) => self.enter(entry, now),
+            // All who stand by are told after each message.
+            Message::Rerouted => {}
             Message::Resigned(shard) => self.resigned(shard),
             Message::Renew(agent, leases, reply) => {
                 self.seen.insert(agent.agent, now);
@@ -187,7 +197,7 @@ impl State {
         }
     }
 
-    fn bid(&mut self, bid: Bid, reply: RpcReplyPort<BidAnswer>, now: Timestamp) {
+    fn bid(&mut self, bid: Bid, reply: Reply, now: Timestamp) {
         let agent = bid.agent;
         self.leases.replaced(agent);
         self.leases.held(agent, &bid.holds);
@@ -199,7 +209,7 @@ impl State {
         }
         self.seen.insert(agent.agent, now);
         if let Some((_, _, earlier)) = self.polls.remove(&agent.agent) {
-            earlier.send(Ok(Vec::new())).ok();
+            earlier.send(Ok(BidAnswer::default())).ok();
         }
         self.polls.insert(agent.agent, (agent, now, reply));
     }
@@ -263,6 +273,7 @@ impl State {
         let gone: Vec<AgentId> = gone.map(|(agent, _)| *agent).collect();
         for agent in gone {
             self.seen.remove(&agent);
+            self.told.remove(&agent);
             self.market.forget(agent);
         }
     }
@@ -297,21 +308,27 @@ impl State {
             if !tools.is_empty() {
                 orders.push(Order::Look { tools });
             }
-            self.answer(agent.agent, orders);
+            if !orders.is_empty() || self.is_lost(agent) {
+                self.answer_with(agent.agent, orders);
+            }
         }
     }
 
-    /// Answers a bid if there is anything to say.
-    fn answer(&mut self, agent: AgentId, orders: Vec<Order>) {
-        if !orders.is_empty() {
-            self.answer_with(agent, orders);
+    /// Whether an agent was told other routes than there are now.
+    fn is_lost(&self, agent: AgentRef) -> bool {
+        let routes = self.outside.routes.borrow();
+        match self.told.get(&agent.agent) {
+            Some((process, told)) if *process == agent => !Arc::ptr_eq(told, &routes),
+            Some(_) | None => !routes.are_unknown(),
         }
     }
 
     fn answer_with(&mut self, agent: AgentId, orders: Vec<Order>) {
         self.market.left(agent);
-        if let Some((_, _, reply)) = self.polls.remove(&agent) {
-            reply.send(Ok(orders)).ok();
+        if let Some((process, _, reply)) = self.polls.remove(&agent) {
+            let routes = Arc::clone(&self.outside.routes.borrow());
+            self.told.insert(agent, (process, Arc::clone(&routes)));
+            reply.send(Ok(BidAnswer { orders, routes: Routes::clone(&routes) })).ok();
         }
     }
 

@@ -1,8 +1,9 @@
 //! What an agent asks of the control side, as a port.
 
+use super::routes::Routes;
 use async_trait::async_trait;
 use otto_core::capability::Capabilities;
-use otto_core::ids::{AgentRef, Digest, ShardId};
+use otto_core::ids::{AgentRef, Digest, ProjectId, ShardId};
 use otto_core::lease::LeaseId;
 use otto_core::plan::StepCall;
 use otto_core::run::duty::EndReason;
@@ -11,7 +12,7 @@ use otto_core::step::Library;
 use otto_core::time::Span;
 use otto_core::value::{Value, ValueType};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +31,19 @@ pub struct Bid {
     pub holds: Vec<LeaseId>,
     /// What an award would cost here; the cheapest capable bid wins. Its running stages and load.
     pub cost: u32,
+    /// The projects whose files are here: where bids cost the same, one of these wins.
+    #[serde(default)]
+    pub warm: BTreeSet<ProjectId>,
+}
+
+/// What a bid is answered with.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct BidAnswer {
+    /// What the control side wants.
+    pub orders: Vec<Order>,
+    /// Where the control nodes are, where that is known to whoever answers.
+    #[serde(default, skip_serializing_if = "Routes::are_unknown")]
+    pub routes: Routes,
 }
 
 /// What the control side wants of an agent.
@@ -152,8 +166,9 @@ pub enum LinkError {
 /// The control side, as an agent sees it. Every call may be repeated.
 #[async_trait]
 pub trait Control: fmt::Debug + Send + Sync + 'static {
-    /// Stands by with a bid; answers as soon as there are orders, or with none after some seconds.
-    async fn bid(&self, bid: Bid) -> Result<Vec<Order>, LinkError>;
+    /// Stands by with a bid; answers as soon as there are orders or other routes, or with no orders
+    /// after some seconds.
+    async fn bid(&self, bid: Bid) -> Result<BidAnswer, LinkError>;
 
     /// Renews leases; answers with those that were *not* renewed and must end at once.
     async fn renew(&self, agent: AgentRef, leases: Vec<LeaseId>)

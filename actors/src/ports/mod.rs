@@ -7,6 +7,7 @@ pub mod control;
 pub mod journal;
 pub mod logs;
 pub mod membership;
+pub mod routes;
 pub mod sabotage;
 pub mod stages;
 pub mod tools;

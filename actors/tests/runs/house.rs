@@ -5,10 +5,13 @@ use crate::memory::journal::MemoryJournal;
 use crate::memory::stores::{MemoryBlobs, MemoryLogs};
 use crate::memory::{Saboteur, Seeded, TokioClock};
 use async_trait::async_trait;
+use otto_actors::agent::roads::Roads;
 use otto_actors::agent::{self, AgentSide};
 use otto_actors::control::answers::{Denial, Source, SubmitRequest, Submitted};
 use otto_actors::control::{self, ControlSide};
-use otto_actors::ports::control::{Bid, BlobPart, Control, LinkError, Order, Report, ReportAnswer};
+use otto_actors::ports::control::{
+    Bid, BidAnswer, BlobPart, Control, LinkError, Report, ReportAnswer,
+};
 use otto_actors::ports::logs::LogId;
 use otto_actors::ports::sabotage::SharedSabotage;
 use otto_core::capability::{Capabilities, Version};
@@ -35,7 +38,7 @@ impl Wire {
 
 #[async_trait]
 impl Control for Wire {
-    async fn bid(&self, bid: Bid) -> Result<Vec<Order>, LinkError> {
+    async fn bid(&self, bid: Bid) -> Result<BidAnswer, LinkError> {
         self.far_end()?.bid(bid).await
     }
 
@@ -162,7 +165,7 @@ impl House {
         let sabotage: SharedSabotage = self.sabotage.clone();
         let ports = agent::Ports {
             clock: self.clock.clone(),
-            control: self.wire.clone(),
+            roads: Roads::to(self.wire.clone()),
             stages: Arc::new(OnGround(Arc::clone(ground))),
             tools: Arc::new(OnGround(Arc::clone(ground))),
             spool: Arc::new(OnGround(Arc::clone(ground))),

@@ -31,6 +31,7 @@ fn bid(name: u8, free_slots: u32, cost: u32, tools: &[&str]) -> Bid {
         free_slots,
         holds: Vec::new(),
         cost,
+        warm: BTreeSet::new(),
     }
 }
 
@@ -66,6 +67,9 @@ fn the_oldest_offer_goes_first_and_the_cheapest_capable_agent_gets_it() {
     let any = Need::default;
     check(&[bid(1, 1, 0, &[])], &[(1, 9, any()), (2, 5, any())], &[(2, 1)]);
     check(&[bid(1, 1, 7, &[]), bid(2, 1, 3, &[])], &[(1, 0, any())], &[(1, 2)]);
+    let warm = Bid { warm: BTreeSet::from([RUN.project]), ..bid(2, 1, 3, &[]) };
+    check(&[bid(1, 1, 3, &[]), warm.clone()], &[(1, 0, any())], &[(1, 2)]);
+    check(&[bid(1, 1, 2, &[]), warm], &[(1, 0, any())], &[(1, 1)]);
     let able = bid(1, 9, 99, &["git"]);
     check(&[able.clone(), bid(2, 9, 0, &[])], &[(1, 0, tool("git"))], &[(1, 1)]);
     // An award makes an agent dearer, so that work spreads.
