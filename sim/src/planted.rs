@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 use otto_actors::ports::control::{
-    Bid, BlobPart, Control, LinkError, Order, Report, ReportAnswer, SharedControl,
+    Bid, BidAnswer, BlobPart, Control, LinkError, Report, ReportAnswer, SharedControl,
 };
 use otto_actors::ports::journal::{Journal, JournalError, SharedJournal};
 use otto_actors::ports::logs::{LogError, LogId, Logs, SharedLogs};
@@ -293,10 +293,10 @@ struct SpoiltControl(SharedControl);
 
 #[async_trait]
 impl Control for SpoiltControl {
-    async fn bid(&self, bid: Bid) -> Result<Vec<Order>, LinkError> {
+    async fn bid(&self, bid: Bid) -> Result<BidAnswer, LinkError> {
         drop(bid);
         tokio::time::sleep(Duration::from_secs(5)).await;
-        Ok(Vec::new())
+        Ok(BidAnswer::default())
     }
 
     async fn renew(

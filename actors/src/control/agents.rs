@@ -222,7 +222,9 @@ async fn answered(
 ) -> Result<ReportAnswer, LinkError> {
     match answer {
         Ok(Ok(())) => Ok(ReportAnswer::Taken),
-        Ok(Err(denial @ (Denial::Unanswered(_) | Denial::NotHere { .. }))) => Err(denied(denial)),
+        Ok(Err(
+            denial @ (Denial::Unanswered(_) | Denial::NotHere { .. } | Denial::Busy { .. }),
+        )) => Err(denied(denial)),
         Ok(Err(
             Denial::Refused(_)
             | Denial::NoSuchRun(_)
@@ -247,6 +249,7 @@ fn denied(denial: Denial) -> LinkError {
         | Denial::NoSuchRun(_)
         | Denial::Unfit(_)
         | Denial::Quarantined { .. }
+        | Denial::Busy { .. }
         | Denial::Unanswered(_) => LinkError::Unreachable(denial.to_string()),
     }
 }

@@ -73,6 +73,12 @@ pub enum Denial {
         /// Which shard.
         shard: ShardId,
     },
+    /// More is asked than can be answered. Nothing was done; ask again after this time.
+    #[error("take more now: too much waits already; ask again in {retry_after}")]
+    Busy {
+        /// When to come back.
+        retry_after: Span,
+    },
     /// Whether it was done is not known: ask again, under the same key or command identity.
     #[error("get an answer in time: {0}; ask again")]
     Unanswered(String),

@@ -2,13 +2,16 @@
 
 use super::answers::Denial;
 use super::tenure::{Tenure, TenuredJournal};
-use crate::address::Address;
+use crate::address::{Address, Unanswered};
 use crate::plans::Plans;
 use crate::ports::journal::{JournalError, SharedJournal};
 use crate::shard;
 use otto_core::ids::{ProjectId, ShardId};
+use otto_core::time::Span;
+use ractor::RpcReplyPort;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
 
 /// A shard that is led here, for one tenure.
 #[derive(Debug)]
@@ -17,9 +20,28 @@ pub(super) struct Home {
     pub(super) address: Address<shard::Message>,
     pub(super) journal: SharedJournal,
     pub(super) plans: Plans,
+    /// Each question that waits for its answer takes one.
+    places: Semaphore,
 }
 
+/// How many questions a shard may have waiting. Whoever comes then is told when to come back.
+const PLACES: usize = 8192;
+/// When whoever found no place is to come back.
+pub(crate) const RETRY_AFTER: Span = Span::seconds(1);
+
 impl Home {
+    /// Asks the shard's actor.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(RpcReplyPort<Result<T, Denial>>) -> shard::Message,
+    ) -> Result<T, Denial> {
+        let Ok(_place) = self.places.try_acquire() else {
+            return Err(Denial::Busy { retry_after: RETRY_AFTER });
+        };
+        let unanswered = |unanswered: Unanswered| Denial::Unanswered(unanswered.to_string());
+        self.address.ask(question).await.map_err(unanswered)?
+    }
+
     /// Returns when this process has shown, after the call, that it still leads the shard.
     pub(super) async fn confirm(&self) -> Result<(), Denial> {
         self.journal.confirm().await.map_err(|error| self.denied(&error))
@@ -70,7 +92,8 @@ impl Homes {
         let tenure = Tenure::begin(shard, incarnation);
         let journal = TenuredJournal::shared(tenure.clone(), journal);
         let plans = Plans::of(journal.clone());
-        let home = Home { tenure, address: Address::vacant(), journal, plans };
+        let places = Semaphore::new(PLACES);
+        let home = Home { tenure, address: Address::vacant(), journal, plans, places };
         started(&home);
         if let Some(earlier) = led.insert(shard, Arc::new(home)) {
             earlier.tenure.end();

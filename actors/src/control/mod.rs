@@ -19,7 +19,7 @@ mod reading;
 mod root;
 pub(crate) mod tenure;
 
-use crate::address::{Address, Unanswered};
+use crate::address::Address;
 use crate::bell::Bells;
 use crate::matchmaker::{self, Stall};
 use crate::ports::blobs::SharedBlobs;
@@ -31,6 +31,7 @@ use crate::ports::routes::Routes;
 use crate::ports::sabotage::SharedSabotage;
 use crate::shard::{self, SubmitAnswer, Wanted};
 use answers::{Denial, Source, SubmitRequest};
+pub(crate) use homes::RETRY_AFTER;
 use homes::{Home, Homes};
 use otto_core::ids::{PlanHash, ProjectId, RunId, ShardId};
 use otto_core::lease;
@@ -228,7 +229,7 @@ impl ControlSide {
                 reply,
             };
             let question = |reply| shard::Message::Submit(Box::new(wanted(reply)));
-            flat(self.home(id)?.address.ask(question).await)
+            self.home(id)?.ask(question).await
         })
         .await
     }
@@ -267,7 +268,7 @@ impl ControlSide {
             let home = self.home(run.project)?;
             let command = Box::new(command.clone());
             let question = |reply| shard::Message::Command(run, command, reply);
-            let answer = flat(home.address.ask(question).await);
+            let answer = home.ask(question).await;
             if let Err(Denial::Refused(_) | Denial::NoSuchRun(_)) = answer {
                 // Only a leader may say no: another one may know better.
                 home.confirm().await?;
@@ -301,9 +302,4 @@ impl ControlSide {
             }
         }
     }
-}
-
-/// An answer in which no answer is a denial too.
-fn flat<T>(answer: Result<Result<T, Denial>, Unanswered>) -> Result<T, Denial> {
-    answer.unwrap_or_else(|unanswered| Err(Denial::Unanswered(unanswered.to_string())))
 }

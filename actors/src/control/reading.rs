@@ -1,8 +1,8 @@
 //! What people read: runs, their journals and logs, agents, and reasons.
 
+use super::ControlSide;
 use super::answers::{AgentView, Denial, Followed, Listed, LogEnd, LogPiece, Why};
 use super::homes::Home;
-use super::{ControlSide, flat};
 use crate::matchmaker::{self, market::OfferId};
 use crate::ports::blobs::SharedBlobs;
 use crate::ports::logs::{LogError, LogId};
@@ -34,7 +34,7 @@ impl ControlSide {
         self.patiently(|| async {
             let home = self.home(run.project)?;
             home.confirm().await?;
-            flat(home.address.ask(|reply| shard::Message::View(run, reply)).await)
+            home.ask(|reply| shard::Message::View(run, reply)).await
         })
         .await
     }
@@ -139,7 +139,7 @@ impl ControlSide {
         let mut why = self
             .patiently(|| async {
                 let home = self.home(run.project)?;
-                flat(home.address.ask(|reply| shard::Message::Why(run, stage, reply)).await)
+                home.ask(|reply| shard::Message::Why(run, stage, reply)).await
             })
             .await?;
         let matchmaker = &self.parts.matchmaker;
@@ -169,7 +169,7 @@ impl ControlSide {
     pub async fn agents(&self) -> Result<Vec<AgentView>, Denial> {
         self.patiently(|| async {
             let agents = self.parts.matchmaker.ask(matchmaker::Message::Agents).await;
-            flat(agents.map(Ok))
+            agents.map_err(|unanswered| Denial::Unanswered(unanswered.to_string()))
         })
         .await
     }

@@ -7,8 +7,8 @@
 mod assignment;
 mod duties;
 
-use crate::control::Outside;
 use crate::control::answers::{Denial, Why};
+use crate::control::{Outside, RETRY_AFTER};
 use crate::errand::{self, Errand, Panicked};
 use crate::matchmaker::Stall;
 use crate::plans::Plans;
@@ -30,6 +30,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const LINGER: Span = Span::seconds(1);
 /// A run that owes nothing before this has passed gives up its actor until then.
 const DORMANT: Span = Span::seconds(60);
+
+/// How many wishes from outside wait at most while a proposal is in flight.
+const WAITING: usize = 1024;
 
 /// Where the answer to a command goes.
 pub(crate) type Answer = RpcReplyPort<Result<(), Denial>>;
@@ -260,8 +263,10 @@ impl State {
     }
 
     fn enqueue(&mut self, command: Command, answer: Option<Answer>, myself: &ActorRef<Message>) {
-        match self.run() {
-            Ok(_) => {
+        let room = answer.is_none() || self.queue.len() < WAITING;
+        let busy = Denial::Busy { retry_after: RETRY_AFTER };
+        match self.run().and_then(|_| if room { Ok(()) } else { Err(busy) }) {
+            Ok(()) => {
                 self.queue.push((command, answer));
                 self.propose(myself);
             }

@@ -17,7 +17,8 @@ use otto_core::run::Run;
 use otto_core::run::command::{Command, Submission, Wish};
 use otto_core::time::Timestamp;
 use ractor::RpcReplyPort;
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -25,6 +26,11 @@ use std::sync::Arc;
 const MOST: usize = 1000;
 /// About how many bytes of plans are proposed together at most.
 const HEAVIEST: usize = 1 << 20;
+
+/// The most submissions that wait in a shard, and half of that the most of one project.
+const WAITING: usize = 4096;
+/// About how many bytes of plans wait at most.
+const WAITING_BYTES: usize = 64 << 20;
 
 /// The answer to a submission.
 pub(crate) type Answer = Result<Submitted, Denial>;
@@ -49,6 +55,11 @@ impl Wanted {
         ProjectId::of(&self.submission.project)
     }
 
+    /// About how many bytes it takes.
+    fn weight(&self) -> usize {
+        self.bytes.as_ref().map_or(0, Vec::len)
+    }
+
     fn key(&self) -> EntityId {
         EntityId::key(self.project(), &self.key)
     }
@@ -70,15 +81,55 @@ pub(crate) struct Admitted {
     pub(super) unknown: bool,
 }
 
-/// Takes from a queue what is proposed together.
-pub(super) fn gather(queue: &mut Vec<Wanted>) -> Vec<Wanted> {
-    let mut weight = 0;
-    let fits = |wanted: &&Wanted| {
-        weight += wanted.bytes.as_ref().map_or(0, Vec::len);
-        weight <= HEAVIEST
-    };
-    let many = queue.iter().take(MOST).take_while(fits).count().max(1);
-    queue.drain(..many.min(queue.len())).collect()
+/// Submissions that wait. A project that floods its shard leaves room for the others.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: VecDeque<Wanted>,
+    bytes: usize,
+    by_project: BTreeMap<ProjectId, usize>,
+}
+
+impl Queue {
+    /// Lines a submission up; gives it back where there is no room.
+    pub(super) fn push(&mut self, wanted: Wanted) -> Result<(), Wanted> {
+        let weight = wanted.weight();
+        let of_project = self.by_project.get(&wanted.project()).copied().unwrap_or_default();
+        let full = self.waiting.len() >= WAITING
+            || of_project >= WAITING / 2
+            || (self.bytes > 0 && self.bytes + weight > WAITING_BYTES);
+        if full {
+            return Err(wanted);
+        }
+        self.bytes += weight;
+        *self.by_project.entry(wanted.project()).or_default() += 1;
+        self.waiting.push_back(wanted);
+        Ok(())
+    }
+
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Takes what is proposed together: the oldest.
+    pub(super) fn gather(&mut self) -> Vec<Wanted> {
+        let mut gathered: Vec<Wanted> = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = self.waiting.front() {
+            bytes += next.weight();
+            let fits = gathered.is_empty() || (gathered.len() < MOST && bytes <= HEAVIEST);
+            let Some(wanted) = fits.then(|| self.waiting.pop_front()).flatten() else { break };
+            self.bytes -= wanted.weight();
+            if let Entry::Occupied(mut count) = self.by_project.entry(wanted.project()) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+            gathered.push(wanted);
+        }
+        gathered
+    }
 }
 
 /// Decides and journals submissions.

@@ -9,14 +9,14 @@ mod intake;
 pub(crate) use intake::{Admitted, Answer as SubmitAnswer, Wanted};
 
 use crate::backoff::Deaths;
-use crate::control::Outside;
 use crate::control::answers::{Denial, Why};
+use crate::control::{Outside, RETRY_AFTER};
 use crate::errand::{self, Errand, Panicked};
 use crate::matchmaker::Stall;
 use crate::pipeline::{self, Pipeline};
 use crate::plans::Plans;
 use crate::ports::journal::{JournalError, SharedJournal};
-use intake::{Intake, Projects};
+use intake::{Intake, Projects, Queue};
 use otto_core::ids::{AgentRef, RunId, StageId};
 use otto_core::journal::{EntityId, EntityKind};
 use otto_core::lease::LeaseId;
@@ -113,7 +113,7 @@ pub(crate) struct State {
     runs: BTreeMap<RunId, Child>,
     by_actor: BTreeMap<ActorId, RunId>,
     projects: Projects,
-    queue: Vec<Wanted>,
+    queue: Queue,
     intake: Option<Errand>,
     loading: Option<Errand>,
     /// Further looks at the index, after submissions without an answer.
@@ -146,7 +146,7 @@ impl Actor for Shard {
             runs: BTreeMap::new(),
             by_actor: BTreeMap::new(),
             projects: Projects::new(),
-            queue: Vec::new(),
+            queue: Queue::default(),
             intake: None,
             loading: None,
             searches: Vec::new(),
@@ -169,7 +169,10 @@ impl Actor for Shard {
                 Ok(Err(_)) | Err(_) => state.load_later(&myself),
             },
             Message::Submit(wanted) => {
-                state.queue.push(*wanted);
+                if let Err(wanted) = state.queue.push(*wanted) {
+                    let busy = Denial::Busy { retry_after: RETRY_AFTER };
+                    wanted.reply.send(Err(busy)).ok();
+                }
                 state.admit(&myself);
             }
             Message::Admitted(admitted) => state.admitted(admitted, &myself).await?,
@@ -301,7 +304,7 @@ impl State {
             plans: self.arguments.plans.clone(),
             clock: self.arguments.outside.clock.clone(),
             projects: std::mem::take(&mut self.projects),
-            wanted: intake::gather(&mut self.queue),
+            wanted: self.queue.gather(),
             answers: Vec::new(),
         };
         self.intake = Some(errand::start(myself, intake.admit(), Message::Admitted));

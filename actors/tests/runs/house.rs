@@ -4,71 +4,27 @@ use crate::memory::ground::{Ground, OnGround};
 use crate::memory::journal::MemoryJournal;
 use crate::memory::stores::{MemoryBlobs, MemoryLogs};
 use crate::memory::{Saboteur, Seeded, TokioClock};
-use async_trait::async_trait;
+use crate::wire::Wire;
 use otto_actors::agent::roads::Roads;
 use otto_actors::agent::{self, AgentSide};
 use otto_actors::control::answers::{Denial, Source, SubmitRequest, Submitted};
 use otto_actors::control::{self, ControlSide};
-use otto_actors::ports::control::{
-    Bid, BidAnswer, BlobPart, Control, LinkError, Report, ReportAnswer,
-};
 use otto_actors::ports::logs::LogId;
 use otto_actors::ports::sabotage::SharedSabotage;
 use otto_core::capability::{Capabilities, Version};
-use otto_core::ids::{AgentId, AgentRef, Attempt, Digest, RunId, ShardId, StageId};
-use otto_core::lease::{LEASE, LeaseId, MARGIN};
+use otto_core::ids::{AgentId, AgentRef, Attempt, RunId, ShardId, StageId};
+use otto_core::lease::{LEASE, MARGIN};
 use otto_core::plan::Plan;
 use otto_core::run::Run;
 use otto_core::run::outcome::Outcome;
 use otto_core::time::Span;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, RwLock};
-
-/// The way from agents to the control side, which can be cut.
-#[derive(Debug, Default)]
-pub(crate) struct Wire(RwLock<Option<ControlSide>>);
-
-impl Wire {
-    fn far_end(&self) -> Result<ControlSide, LinkError> {
-        let far_end = self.0.read().unwrap().clone();
-        far_end.ok_or_else(|| LinkError::Unreachable("the wire is cut".to_owned()))
-    }
-}
-
-#[async_trait]
-impl Control for Wire {
-    async fn bid(&self, bid: Bid) -> Result<BidAnswer, LinkError> {
-        self.far_end()?.bid(bid).await
-    }
-
-    async fn renew(&self, a: AgentRef, leases: Vec<LeaseId>) -> Result<Vec<LeaseId>, LinkError> {
-        self.far_end()?.renew(a, leases).await
-    }
-
-    async fn report(&self, a: AgentRef, r: Vec<Report>) -> Result<Vec<ReportAnswer>, LinkError> {
-        self.far_end()?.report(a, r).await
-    }
-
-    async fn log(&self, a: AgentRef, l: LeaseId, o: u64, b: Vec<u8>) -> Result<u64, LinkError> {
-        self.far_end()?.log(a, l, o, b).await
-    }
-
-    async fn seal(&self, a: AgentRef, lease: LeaseId, length: u64) -> Result<bool, LinkError> {
-        self.far_end()?.seal(a, lease, length).await
-    }
-
-    async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError> {
-        self.far_end()?.blob(digest, offset, limit).await
-    }
-
-    async fn keep(&self, a: AgentRef, lease: LeaseId, part: BlobPart) -> Result<(), LinkError> {
-        self.far_end()?.keep(a, lease, part).await
-    }
-}
 
 /// A cluster with one shard.
-const SETTINGS: control::Settings = control::Settings { shards: 1, lease: LEASE, margin: MARGIN };
+pub(crate) const SETTINGS: control::Settings =
+    control::Settings { shards: 1, lease: LEASE, margin: MARGIN };
 
 /// Everything together.
 pub(crate) struct House {
@@ -86,7 +42,7 @@ pub(crate) struct House {
 pub(crate) struct Hand {
     pub(crate) side: AgentSide,
     pub(crate) ground: Arc<Ground>,
-    settings: agent::Settings,
+    pub(crate) settings: agent::Settings,
 }
 
 impl House {
@@ -110,13 +66,13 @@ impl House {
         };
         let control = ControlSide::start(SETTINGS, ports).await.unwrap();
         control.lead(ShardId(0), journal.clone(), 0).await;
-        let wire = Arc::new(Wire(RwLock::new(Some(control.clone()))));
+        let wire = Arc::new(Wire::to(control.clone()));
         Self { journal, logs, sabotage, wire, control, clock, chance, blobs }
     }
 
     /// Kills the control side.
     pub(crate) async fn stop_control(&self) {
-        *self.wire.0.write().unwrap() = None;
+        self.wire.cut();
         self.control.stop().await;
     }
 
@@ -136,12 +92,12 @@ impl House {
 
     /// Cuts the way between agents and the control side.
     pub(crate) fn cut(&self) {
-        *self.wire.0.write().unwrap() = None;
+        self.wire.cut();
     }
 
     /// Mends it.
     pub(crate) fn mend(&self) {
-        *self.wire.0.write().unwrap() = Some(self.control.clone());
+        self.wire.mend(self.control.clone());
     }
 
     /// Starts an agent with some slots and tools.

@@ -1,6 +1,10 @@
 //! Whole runs through the actors of both sides, over ports in memory and in paused time.
 
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod memory;
@@ -15,3 +19,5 @@ mod simple;
 mod tools;
 #[cfg(test)]
 mod trouble;
+#[cfg(test)]
+mod wire;

@@ -88,6 +88,8 @@ impl ClientError {
                 ApiError::Refused(_)
                 | ApiError::Invalid(_)
                 | ApiError::NotReady(_)
+                | ApiError::NotHere { .. }
+                | ApiError::Busy { .. }
                 | ApiError::Unknown(_)
                 | ApiError::Store(_),
             )
@@ -241,10 +243,17 @@ impl Trials {
             Failure::Final(error) => return Err(error),
             Failure::Passing(error) => error,
         };
-        if Instant::now() + self.pause > self.until {
+        // A node that is too busy says when to come back.
+        let pause = match &error {
+            ClientError::Api(ApiError::Busy { retry_after_ms }) => {
+                self.pause.max(Duration::from_millis(*retry_after_ms))
+            }
+            _ => self.pause,
+        };
+        if Instant::now() + pause > self.until {
             return Err(error);
         }
-        sleep(self.pause).await;
+        sleep(pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
     }

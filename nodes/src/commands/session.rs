@@ -60,7 +60,11 @@ pub(super) fn fault(error: ClientError) -> Fault {
                 Fault::usage(Id::Refused, format!("failed to {error}"))
                     .help("`otto runs` and `otto why` say how far runs are")
             }
-            ApiError::NotReady(_) | ApiError::Unknown(_) | ApiError::Store(_) => {
+            ApiError::NotReady(_)
+            | ApiError::NotHere { .. }
+            | ApiError::Busy { .. }
+            | ApiError::Unknown(_)
+            | ApiError::Store(_) => {
                 Fault::infrastructure(Id::NodeUnreachable, format!("failed to {error}"))
                     .help("see `otto doctor`; runs are safe, and go on when it is over")
             }

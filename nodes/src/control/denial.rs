@@ -11,9 +11,8 @@ impl From<Denial> for ApiError {
             Denial::NoSuchRun(run) => Self::NotFound(format!("run {run}")),
             Denial::Unfit(cause) => Self::Invalid(cause),
             Denial::Quarantined { .. } => Self::Store(denial.to_string()),
-            Denial::NotHere { shard } => {
-                Self::NotReady(format!("shard {shard} is not led by this node"))
-            }
+            Denial::NotHere { shard } => Self::NotHere { shard },
+            Denial::Busy { retry_after } => Self::Busy { retry_after_ms: retry_after.0 },
             Denial::Unanswered(cause) => Self::Unknown(cause),
         }
     }

@@ -219,8 +219,9 @@ async fn take(agent: &AgentLink) -> Assignment {
             free_slots: 1,
             holds: Vec::new(),
             cost: 0,
+            warm: BTreeSet::new(),
         };
-        for order in agent.bid(bid).await.unwrap() {
+        for order in agent.bid(bid).await.unwrap().orders {
             if let Order::Start(assignment) = order {
                 return *assignment;
             }

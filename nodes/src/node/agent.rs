@@ -13,8 +13,8 @@ use crate::agent::spool::{DiskSpool, LOG_LIMIT_BYTES};
 use crate::agent::stages::{GRACE, NodeStages, Settings as StageSettings};
 use crate::rpc::agent_link::AgentLink;
 use crate::wire::hello::Refused;
+use otto_actors::agent::roads::Roads;
 use otto_actors::agent::{AgentSide, Ports, Settings};
-use otto_actors::ports::control::SharedControl;
 use otto_actors::ports::sabotage::NoSabotage;
 use std::fmt;
 use std::fs;
@@ -37,7 +37,7 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
     let build = this_build().map_err(|error| unfit(&error))?;
     let seed = seed().map_err(|error| unfit(&error))?;
     let connector = Arc::new(PathConnector(place.socket()));
-    let control: SharedControl = Arc::new(AgentLink::new(connector, build));
+    let roads = Roads::to(Arc::new(AgentLink::new(connector, build)));
     let spool = DiskSpool::open(&folder.join("spool"), LOG_LIMIT_BYTES);
     let spool = Arc::new(spool.map_err(|error| unfit(&error))?);
     let host = Host::of_this_process();
@@ -51,14 +51,14 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
         namespaces: true,
         grace: GRACE,
     };
-    let stages = NodeStages::open(settings, Arc::clone(&spool), Arc::clone(&control)).await;
+    let stages = NodeStages::open(settings, Arc::clone(&spool), Arc::new(roads.clone())).await;
     let stages = stages.map_err(|error| unfit(&error))?;
     tell_level(place, &stages).map_err(|error| unfit(&error))?;
     let slots = u32::try_from(capabilities.cores).unwrap_or(u32::MAX).max(MIN_SLOTS);
     let settings = Settings { agent, name: name(), capabilities, slots };
     let ports = Ports {
         clock: Arc::new(SystemClock::new()),
-        control,
+        roads,
         stages: Arc::new(stages),
         tools: Arc::new(tools),
         spool,

@@ -6,7 +6,9 @@ use crate::network::SharedConnector;
 use crate::wire::hello::{Build, Hello, Role};
 use crate::wire::{self, deadline};
 use async_trait::async_trait;
-use otto_actors::ports::control::{Bid, BlobPart, Control, LinkError, Order, Report, ReportAnswer};
+use otto_actors::ports::control::{
+    Bid, BidAnswer, BlobPart, Control, LinkError, Report, ReportAnswer,
+};
 use otto_core::ids::{AgentRef, Digest};
 use otto_core::lease::LeaseId;
 use serde_bytes::ByteBuf;
@@ -60,7 +62,7 @@ impl AgentLink {
 
 #[async_trait]
 impl Control for AgentLink {
-    async fn bid(&self, bid: Bid) -> Result<Vec<Order>, LinkError> {
+    async fn bid(&self, bid: Bid) -> Result<BidAnswer, LinkError> {
         let call = |calls: AgentCallsClient, context| async move { calls.bid(context, bid).await };
         self.call(deadline::FOLLOW, call).await
     }

@@ -16,12 +16,15 @@ use super::service::{
 use crate::wire::codec::{AnswererCodec, CallerCodec, decode, encode};
 use crate::wire::hello::{Build, Hello, Role};
 use bytes::BytesMut;
-use otto_actors::ports::control::{Bid, BlobPart, LinkError, Order, Report, ReportAnswer};
+use otto_actors::ports::control::{
+    Bid, BidAnswer, BlobPart, LinkError, Order, Report, ReportAnswer,
+};
+use otto_actors::ports::routes::{Leader, Routes};
 use otto_core::capability::{Capabilities, Version};
 use otto_core::cluster::state::{Holder, JoinRole, Levels};
 use otto_core::ids::{
     AgentId, AgentRef, Attempt, ClusterId, CommandId, Digest, Epoch, NodeId, PlanHash, ProjectId,
-    RunId, StageId,
+    RunId, ShardId, StageId,
 };
 use otto_core::lease::LeaseId;
 use otto_core::run::duty::EndReason;
@@ -193,6 +196,7 @@ fn agent_frames(frames: &mut Frames) {
         free_slots: 2,
         holds: vec![LEASE],
         cost: 1,
+        warm: BTreeSet::from([ProjectId(9)]),
     };
     let fact = StepFact {
         step: StepPlace { section: Section::Finally, index: 1 },
@@ -226,7 +230,18 @@ fn agent_frames(frames: &mut Frames) {
         Order::End { lease: LEASE, reason: EndReason::TimedOut },
         Order::Look { tools: vec!["git".to_owned()] },
     ];
-    frames.response("agent orders", Ok(Resp::Bid(Ok(orders))));
+    let routes = Routes {
+        shards: 2,
+        nodes: BTreeMap::from([(NodeId(1), "a:7300".to_owned())]),
+        nodes_version: 3,
+        leaders: BTreeMap::from([(ShardId(1), Leader { term: 4, node: NodeId(1) })]),
+    };
+    let alone = BidAnswer { orders, routes: Routes::default() };
+    frames.response("agent orders", Ok(Resp::Bid(Ok(alone))));
+    let routed = BidAnswer { orders: Vec::new(), routes };
+    frames.response("agent routes", Ok(Resp::Bid(Ok(routed))));
+    let not_here = LinkError::NotHere { shard: ShardId(1) };
+    frames.response("agent not here", Ok(Resp::Seal(Err(not_here))));
     frames.response("agent answers", Ok(Resp::Report(Ok(vec![ReportAnswer::Stale]))));
     let refused = LinkError::Refused("over".to_owned());
     frames.response("agent refused", Ok(Resp::Log(Err(refused))));

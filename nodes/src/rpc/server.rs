@@ -19,7 +19,7 @@ use crate::wire::hello::{Guest, Hello, HelloError, Refused, RefusedKind, Role, r
 use async_trait::async_trait;
 use futures::StreamExt;
 use otto_actors::ports::control::{
-    Bid, BlobPart, LinkError, Order, Report, ReportAnswer, SharedControl,
+    Bid, BidAnswer, BlobPart, LinkError, Report, ReportAnswer, SharedControl,
 };
 use otto_core::ids::{AgentRef, Digest, PlanHash, RunId};
 use otto_core::lease::LeaseId;
@@ -260,7 +260,7 @@ impl AgentDoor {
 }
 
 impl AgentCalls for AgentDoor {
-    async fn bid(self, _: Context, bid: Bid) -> Result<Vec<Order>, LinkError> {
+    async fn bid(self, _: Context, bid: Bid) -> Result<BidAnswer, LinkError> {
         self.own(bid.agent)?;
         self.side.bid(bid).await
     }

@@ -5,7 +5,7 @@ use super::api::{
     ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
 use super::join::{Enrol, Join, JoinError, Joined, Renew};
-use otto_actors::ports::control::{Bid, BlobPart, LinkError, Order, Report, ReportAnswer};
+use otto_actors::ports::control::{Bid, BidAnswer, BlobPart, LinkError, Report, ReportAnswer};
 use otto_core::ids::{AgentRef, Digest, PlanHash, RunId};
 use otto_core::lease::LeaseId;
 use serde_bytes::ByteBuf;
@@ -51,7 +51,7 @@ pub trait ClientCalls {
 #[tarpc::service]
 pub trait AgentCalls {
     /// Stands by with a bid; a long poll.
-    async fn bid(bid: Bid) -> Result<Vec<Order>, LinkError>;
+    async fn bid(bid: Bid) -> Result<BidAnswer, LinkError>;
     /// Renews leases; answers with those that were not.
     async fn renew(agent: AgentRef, leases: Vec<LeaseId>) -> Result<Vec<LeaseId>, LinkError>;
     /// Delivers reports; one answer for each.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use otto_actors::ports::control::{
-    Assignment, Bid, BlobPart, Control, LinkError, Order, Report, ReportAnswer,
+    Assignment, Bid, BidAnswer, BlobPart, Control, LinkError, Report, ReportAnswer,
 };
 use otto_actors::ports::logs::Spool;
 use otto_actors::ports::stages::{Stage, StageError, Stages, StepEnd};
@@ -61,8 +61,8 @@ impl Blobs {
 
 #[async_trait]
 impl Control for Blobs {
-    async fn bid(&self, _: Bid) -> Result<Vec<Order>, LinkError> {
-        Ok(Vec::new())
+    async fn bid(&self, _: Bid) -> Result<BidAnswer, LinkError> {
+        Ok(BidAnswer::default())
     }
 
     async fn renew(&self, _: AgentRef, _: Vec<LeaseId>) -> Result<Vec<LeaseId>, LinkError> {

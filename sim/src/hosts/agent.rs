@@ -7,6 +7,7 @@ use crate::planted::spoil_control;
 use crate::processes::Processes;
 use crate::sabotage::Saboteur;
 use otto_actors::agent::AgentSide;
+use otto_actors::agent::roads::Roads;
 use otto_actors::agent::{Ports, Settings};
 use otto_actors::ports::stages::Stages as _;
 use otto_core::capability::Capabilities;
@@ -64,7 +65,7 @@ impl AgentHost {
         };
         let ports = Ports {
             clock: Arc::new(SimulatedClock),
-            control,
+            roads: Roads::to(control),
             spool: processes.spool(),
             tools: Arc::new(processes.clone()),
             stages: Arc::new(processes),

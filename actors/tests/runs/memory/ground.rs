@@ -61,6 +61,11 @@ impl Ground {
         self.truth.lock().unwrap().open.is_empty()
     }
 
+    /// How many stages have processes.
+    pub(crate) fn working(&self) -> usize {
+        self.truth.lock().unwrap().open.len()
+    }
+
     /// Logs that are still spooled.
     pub(crate) fn spooled(&self) -> usize {
         self.truth.lock().unwrap().logs.len()

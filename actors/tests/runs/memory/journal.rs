@@ -5,6 +5,7 @@ use otto_actors::ports::journal::{Journal, JournalError};
 use otto_core::journal::{EntityId, EntityKind, Head, Proposal, StoredHead, Verdict};
 use otto_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -43,8 +44,74 @@ pub(crate) struct MemoryJournal {
     pub(crate) faults: Mutex<VecDeque<Fault>>,
     /// The leader was deposed: nothing is answered any more.
     pub(crate) deposed: std::sync::atomic::AtomicBool,
+    /// The term of the leader, where leaders are elected.
+    term: AtomicU64,
     /// How many items each proposal had.
     pub(crate) weights: Mutex<Vec<usize>>,
+}
+
+/// The journal as one leader sees it, until another one is elected.
+#[derive(Debug)]
+pub(crate) struct Led {
+    journal: Arc<MemoryJournal>,
+    term: u64,
+}
+
+impl Led {
+    /// The term that this leader was elected for.
+    pub(crate) fn term(&self) -> u64 {
+        self.term
+    }
+
+    fn ready(&self) -> Result<(), JournalError> {
+        if self.journal.term.load(Ordering::Relaxed) == self.term {
+            return Ok(());
+        }
+        Err(JournalError::NotLeader("another one was elected".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Journal for Led {
+    async fn propose(&self, proposal: Proposal) -> Result<Verdict, JournalError> {
+        self.ready()?;
+        self.journal.propose_in(Some(self.term), proposal).await
+    }
+
+    async fn confirm(&self) -> Result<(), JournalError> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.ready()
+    }
+
+    async fn entries(&self, entity: EntityId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        self.ready()?;
+        self.journal.entries(entity, after).await
+    }
+
+    async fn head(&self, entity: EntityId) -> Result<Option<StoredHead>, JournalError> {
+        self.ready()?;
+        self.journal.head(entity).await
+    }
+
+    async fn heads(
+        &self,
+        kind: EntityKind,
+        before: Option<EntityId>,
+        limit: usize,
+    ) -> Result<Vec<(EntityId, StoredHead)>, JournalError> {
+        self.ready()?;
+        self.journal.heads(kind, before, limit).await
+    }
+
+    async fn due(
+        &self,
+        until: Timestamp,
+        after: Option<(Timestamp, EntityId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, EntityId)>, JournalError> {
+        self.ready()?;
+        self.journal.due(until, after, limit).await
+    }
 }
 
 impl Store {
@@ -88,22 +155,26 @@ impl MemoryJournal {
         store.due.insert((Timestamp::default(), entity));
     }
 
-    fn ready(&self) -> Result<(), JournalError> {
-        if self.deposed.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(JournalError::NotLeader("deposed".to_owned()));
-        }
-        Ok(())
+    /// Elects a leader; the one before it is deposed.
+    pub(crate) fn elect(self: &Arc<Self>) -> Arc<Led> {
+        let term = self.term.fetch_add(1, Ordering::Relaxed) + 1;
+        Arc::new(Led { journal: Arc::clone(self), term })
     }
-}
 
-#[async_trait]
-impl Journal for MemoryJournal {
-    async fn propose(&self, proposal: Proposal) -> Result<Verdict, JournalError> {
+    /// Proposes something; where a leader does, it takes effect only in its term.
+    async fn propose_in(
+        &self,
+        term: Option<u64>,
+        proposal: Proposal,
+    ) -> Result<Verdict, JournalError> {
         self.ready()?;
         let fault = self.faults.lock().unwrap().pop_front().unwrap_or(Fault::Fine);
         self.weights.lock().unwrap().push(proposal.items.len());
         tokio::time::sleep(Duration::from_millis(1)).await;
         let unknown = || Err(JournalError::Unknown("the answer was lost".to_owned()));
+        if term.is_some_and(|term| self.term.load(Ordering::Relaxed) != term) {
+            return unknown();
+        }
         match fault {
             Fault::Fine => Ok(self.store.lock().unwrap().apply(proposal)),
             Fault::AppliedUnknown => {
@@ -121,6 +192,20 @@ impl Journal for MemoryJournal {
             }
             Fault::Full => Err(JournalError::Store("disk full".to_owned())),
         }
+    }
+
+    fn ready(&self) -> Result<(), JournalError> {
+        if self.deposed.load(Ordering::Relaxed) {
+            return Err(JournalError::NotLeader("deposed".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    async fn propose(&self, proposal: Proposal) -> Result<Verdict, JournalError> {
+        self.propose_in(None, proposal).await
     }
 
     async fn confirm(&self) -> Result<(), JournalError> {

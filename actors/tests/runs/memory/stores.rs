@@ -6,13 +6,31 @@ use otto_actors::ports::control::BlobPart;
 use otto_actors::ports::logs::{LogError, LogId, Logs};
 use otto_core::ids::Digest;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-/// Logs in memory.
+/// What was sealed, for all who share it.
+pub(crate) type Sealed = Arc<Mutex<BTreeMap<LogId, Vec<u8>>>>;
+
+/// Logs in memory: of one node, and sealed where others find them too.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryLogs(Mutex<BTreeMap<LogId, Vec<u8>>>);
+pub(crate) struct MemoryLogs(Mutex<BTreeMap<LogId, Vec<u8>>>, Sealed);
 
 impl MemoryLogs {
+    /// The logs of one node of several.
+    pub(crate) fn sharing(sealed: &Sealed) -> Self {
+        Self(Mutex::default(), Arc::clone(sealed))
+    }
+
+    fn there(&self, log: LogId) -> Vec<u8> {
+        let sealed = self.1.lock().unwrap().get(&log).cloned();
+        sealed.unwrap_or_else(|| self.all(log))
+    }
+
+    /// All of a log that came here.
+    pub(crate) fn all(&self, log: LogId) -> Vec<u8> {
+        self.0.lock().unwrap().get(&log).cloned().unwrap_or_default()
+    }
+
     /// Forgets what was not sealed beyond a length, as a crash of the control side may.
     pub(crate) fn cut(&self, log: LogId, length: usize) {
         self.0.lock().unwrap().entry(log).or_default().truncate(length);
@@ -33,18 +51,21 @@ impl Logs for MemoryLogs {
     }
 
     async fn seal(&self, log: LogId, length: u64) -> Result<bool, LogError> {
-        Ok(self.length(log).await? == length)
+        let whole = self.there(log);
+        let is_whole = whole.len() as u64 == length;
+        if is_whole {
+            self.1.lock().unwrap().insert(log, whole);
+        }
+        Ok(is_whole)
     }
 
     async fn read(&self, log: LogId, offset: u64, limit: usize) -> Result<Vec<u8>, LogError> {
-        let logs = self.0.lock().unwrap();
-        let there = logs.get(&log).map_or(&[][..], |there| there);
         let offset = usize::try_from(offset).unwrap();
-        Ok(there.iter().skip(offset).take(limit).copied().collect())
+        Ok(self.there(log).into_iter().skip(offset).take(limit).collect())
     }
 
     async fn length(&self, log: LogId) -> Result<u64, LogError> {
-        Ok(self.0.lock().unwrap().get(&log).map_or(0, |there| there.len() as u64))
+        Ok(self.there(log).len() as u64)
     }
 }
 
