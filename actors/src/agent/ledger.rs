@@ -9,7 +9,8 @@ use crate::ports::control::{Report, ReportAnswer};
 use otto_core::capability::{Capabilities, Found};
 use otto_core::ids::ProjectId;
 use otto_core::lease::LeaseId;
-use otto_core::run::outcome::{AttemptEnd, StepFact};
+use otto_core::run::duty::EndReason;
+use otto_core::run::outcome::{AttemptEnd, Outcome, StepFact};
 use otto_core::time::{Span, Timestamp};
 use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -290,4 +291,18 @@ impl SharedLedger {
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Ledger) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The end of an attempt that the agent had begun and given up: nobody can say what came of it.
+pub(super) fn given_up_end() -> AttemptEnd {
+    AttemptEnd::idle(Outcome::Lost, "its agent had given it up")
+}
+
+/// The end of an attempt that the agent was told to end, and that is not at work here.
+pub(super) fn idle_end(reason: EndReason) -> AttemptEnd {
+    let outcome = match reason {
+        EndReason::Cancelled => Outcome::Cancelled,
+        EndReason::TimedOut => Outcome::TimedOut,
+    };
+    AttemptEnd::idle(outcome, "nothing of it ran when it was to end")
 }

@@ -1,6 +1,7 @@
 //! The actor at the root of an agent: supervises the session and the executors.
 
 use super::Outside;
+use super::ledger::given_up_end;
 use super::session::{self, Session};
 use crate::backoff::Deaths;
 use crate::errand::{self, Errand};
@@ -138,7 +139,7 @@ impl State {
             return Ok(());
         }
         if ledger.with(|ledger| ledger.had(lease)) {
-            ledger.with(|ledger| ledger.end_idle(lease, sent, session::given_up_end()));
+            ledger.with(|ledger| ledger.end_idle(lease, sent, given_up_end()));
             self.outside.session.tell(session::Message::News);
             return Ok(());
         }

@@ -3,7 +3,7 @@
 //!
 //! It keeps nothing that is lost with it: what is held and what is to be told is in the ledger.
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, given_up_end, idle_end};
 use super::post::Posts;
 use super::roads::Place;
 use super::{Outside, root, within};
@@ -17,7 +17,6 @@ use otto_core::capability::{Found, is_tool_name};
 use otto_core::ids::ShardId;
 use otto_core::lease::{LEASE, LeaseId};
 use otto_core::run::duty::EndReason;
-use otto_core::run::outcome::{AttemptEnd, Outcome};
 use otto_core::time::{Span, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, BTreeSet};
@@ -492,18 +491,4 @@ impl State {
             self.news(myself);
         }
     }
-}
-
-/// The end of an attempt that the agent had begun and given up: nobody can say what came of it.
-pub(super) fn given_up_end() -> AttemptEnd {
-    AttemptEnd::idle(Outcome::Lost, "its agent had given it up")
-}
-
-/// The end of an attempt that the agent was told to end, and that is not at work here.
-fn idle_end(reason: EndReason) -> AttemptEnd {
-    let outcome = match reason {
-        EndReason::Cancelled => Outcome::Cancelled,
-        EndReason::TimedOut => Outcome::TimedOut,
-    };
-    AttemptEnd::idle(outcome, "nothing of it ran when it was to end")
 }

@@ -1,4 +1,5 @@
-//! Routes: where the control nodes are and what each of them leads; and the links to them, as a port.
+//! Routes: where the control nodes are and what each of them leads; and the links to them, as a
+//! port.
 
 use super::control::SharedControl;
 use otto_core::ids::{NodeId, ProjectId, ShardId};

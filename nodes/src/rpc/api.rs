@@ -27,15 +27,14 @@ pub enum ApiError {
     /// This node is not ready for it: try again.
     #[error("answer yet: {0}")]
     NotReady(String),
-    /// Another node leads the shard of what was asked for, and nothing was done. Between nodes only:
-    /// whoever gets this from a node's client port asks again.
+    /// Another node leads the shard of what was asked for, and nothing was done: ask again.
     #[error("answer yet: shard {shard} is led by another node")]
     NotHere {
         /// Which shard.
         shard: ShardId,
     },
     /// More is asked of this node than it can answer, and nothing was done.
-    #[error("take more now: too much waits already; try again in {} s", .retry_after_ms.div_ceil(1000))]
+    #[error("take more now: too much waits; try again in {} s", .retry_after_ms.div_ceil(1000))]
     Busy {
         /// When to come back, in milliseconds.
         retry_after_ms: u64,
@@ -53,9 +52,7 @@ impl ApiError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::NotReady(_) | Self::Unknown(_) | Self::NotHere { .. } | Self::Busy { .. } => {
-                true
-            }
+            Self::NotReady(_) | Self::Unknown(_) | Self::NotHere { .. } | Self::Busy { .. } => true,
             Self::NotFound(_) | Self::Refused(_) | Self::Invalid(_) | Self::Store(_) => false,
         }
     }
