@@ -86,6 +86,7 @@ async fn an_agent_acts_in_its_own_name_only() {
         free_slots: 1,
         holds: Vec::new(),
         cost: 0,
+        warm: std::collections::BTreeSet::new(),
     };
     let refusals = [
         link.bid(bid).await.err(),
