@@ -86,22 +86,10 @@ impl Referee {
                 self.enter_node(*node, founder.key, founder.levels, *certificate, now)?;
                 self.vote(*node)
             }
-            Event::TokenCreated { token, role, expires, uses, .. } => {
-                must(expires.since(now) <= Span::hours(1), "token: it is valid for too long")?;
-                let (role, expires, uses) = (*role, *expires, *uses);
-                let seen = SeenToken { role, expires, uses, joins: 0, revoked: false };
-                must(self.tokens.insert(*token, seen).is_none(), "token: one hash, two tokens")
-            }
-            Event::TokenRevoked { token, .. } => {
-                if let Some(token) = self.tokens.get_mut(token) {
-                    token.revoked = true;
-                }
-                Ok(())
-            }
-            Event::TokenUsedUp { token } => {
-                let used = self.tokens.get(token).is_some_and(|it| it.joins == it.uses);
-                must(used, "token: it is said to be used up and is not")
-            }
+            Event::TokenCreated { .. }
+            | Event::TokenRevoked { .. }
+            | Event::TokenUsedUp { .. }
+            | Event::TokensForgotten { .. } => self.token(event, now),
             Event::NodeJoined { node, newcomer, token, certificate, .. } => {
                 self.use_token(*token, JoinRole::Control, now)?;
                 self.enter_node(*node, newcomer.key, newcomer.levels, *certificate, now)
@@ -127,13 +115,6 @@ impl Referee {
             Event::NodeStarted { node, start, levels, .. } => {
                 self.started(wish, *node, *start, *levels)
             }
-            Event::TokensForgotten { tokens } => {
-                for token in tokens {
-                    let over = self.tokens.remove(token).is_none_or(|it| it.expires < now);
-                    must(over, "token: it is forgotten before it is over")?;
-                }
-                Ok(())
-            }
             Event::LevelRaised { to, .. } => {
                 must(*to > self.level, "level: it only rises")?;
                 self.level = *to;
@@ -153,6 +134,35 @@ impl Referee {
             | Event::NodeLeaving { .. }
             | Event::NodeEmptied { .. }
             | Event::NodeRemoved { .. } => self.membership(event),
+        }
+    }
+
+    fn token(&mut self, event: &Event, now: Timestamp) -> Verdict {
+        match event {
+            Event::TokenCreated { token, role, expires, uses, .. } => {
+                must(expires.since(now) <= Span::hours(1), "token: it is valid for too long")?;
+                let (role, expires, uses) = (*role, *expires, *uses);
+                let seen = SeenToken { role, expires, uses, joins: 0, revoked: false };
+                must(self.tokens.insert(*token, seen).is_none(), "token: one hash, two tokens")
+            }
+            Event::TokenRevoked { token, .. } => {
+                if let Some(token) = self.tokens.get_mut(token) {
+                    token.revoked = true;
+                }
+                Ok(())
+            }
+            Event::TokenUsedUp { token } => {
+                let used = self.tokens.get(token).is_some_and(|it| it.joins == it.uses);
+                must(used, "token: it is said to be used up and is not")
+            }
+            Event::TokensForgotten { tokens } => {
+                for token in tokens {
+                    let over = self.tokens.remove(token).is_none_or(|it| it.expires < now);
+                    must(over, "token: it is forgotten before it is over")?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
