@@ -13,7 +13,7 @@ use otto_actors::ports::journal::SharedJournal;
 use otto_core::ids::ShardId;
 use otto_core::journal::{EntityId, EntityKind, Head, Item, Proposal, Verdict};
 use otto_core::time::Timestamp;
-use otto_nodes::replica::{Shards, ShardsConfig};
+use otto_nodes::replica::{Alone, Shards, ShardsConfig};
 use otto_nodes::store::{Folder, Threads};
 use std::error::Error;
 use std::fs::File;
@@ -178,7 +178,7 @@ async fn appends(folder: &Path, clients: usize, record_bytes: usize) -> Outcome<
 async fn serve(folder: &Path, shards: u16) -> Outcome<(Shards, Vec<SharedJournal>)> {
     let disk = Box::new(Folder::lock(folder)?);
     let config = ShardsConfig { shards, ..ShardsConfig::default() };
-    let opened = Shards::open(disk, &Threads, config).await?;
+    let opened = Shards::open(disk, &Threads, config, Arc::new(Alone)).await?;
     let mut journals = Vec::new();
     for shard in (0..opened.count()).map(ShardId) {
         opened.ready(shard).await?;

@@ -103,3 +103,12 @@ pub trait Connector: fmt::Debug + Send + Sync + 'static {
 
 /// A connector that several callers use.
 pub type SharedConnector = Arc<dyn Connector>;
+
+/// Finds ways to the addresses under which a cluster knows its nodes.
+pub trait Routes: fmt::Debug + Send + Sync + 'static {
+    /// What connects to an address.
+    fn to(&self, address: &str) -> SharedConnector;
+}
+
+/// Routes that several callers use.
+pub type SharedRoutes = Arc<dyn Routes>;

@@ -9,7 +9,7 @@ use otto_core::journal::{EntityId, EntityKind, decode};
 use otto_core::plan::Plan;
 use otto_core::run::Run;
 use otto_core::run::event::{Entry, Event};
-use otto_nodes::replica::{Shards, ShardsConfig};
+use otto_nodes::replica::{Alone, Shards, ShardsConfig};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -26,7 +26,8 @@ pub fn runs(disk: &SimulatedDisk) -> Result<BTreeMap<RunId, EndedRun>, String> {
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(async {
         let config = ShardsConfig { shards: crate::world::SHARDS, ..ShardsConfig::default() };
-        let opened = Shards::open(Box::new(disk.mount()), &Tasks::default(), config).await;
+        let opened =
+            Shards::open(Box::new(disk.mount()), &Tasks::default(), config, Arc::new(Alone)).await;
         let shards = opened.map_err(|error| error.to_string())?;
         let mut found = BTreeMap::new();
         for id in (0..shards.count()).map(ShardId) {

@@ -67,6 +67,8 @@ struct Machine {
     /// The next so-manieth sync from now fails, once.
     failing_sync: Option<u64>,
     full: bool,
+    /// Syncs of the log say that they are done, and do nothing.
+    forgetful: bool,
 }
 
 /// One file: what survives, what is seen, and what lies between.
@@ -202,6 +204,7 @@ impl SimulatedDisk {
             fails_at: None,
             failing_sync: None,
             full: false,
+            forgetful: false,
         })))
     }
 
@@ -262,6 +265,11 @@ impl SimulatedDisk {
     /// Lets the disk have no more room, or room again.
     pub fn set_full(&self, full: bool) {
         self.machine().full = full;
+    }
+
+    /// Lets the disk say that the log is synced, and not do it.
+    pub fn set_forgetful(&self, forgetful: bool) {
+        self.machine().forgetful = forgetful;
     }
 
     /// Damages one sector of what survives, counted from the file's beginning; false where there is
@@ -376,7 +384,11 @@ impl redb::StorageBackend for OpenFile {
         machine.operate()?;
         let failing = machine.failing_sync.take();
         machine.failing_sync = failing.and_then(|syncs| syncs.checked_sub(1));
+        let forgets = machine.forgetful && self.file == StoreFile::Log;
         let medium = machine.medium(self.file);
+        if forgets {
+            return Ok(());
+        }
         if failing == Some(0) {
             medium.unsynced.clear();
             return Err(io::Error::other("simulated EIO on sync"));

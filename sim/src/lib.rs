@@ -18,6 +18,7 @@ pub mod network;
 pub mod page;
 pub mod planted;
 pub mod processes;
+pub mod replicas;
 pub mod report;
 pub mod sabotage;
 pub mod scenario;

@@ -72,6 +72,26 @@ enum Command {
         #[command(flatten)]
         jobs: Jobs,
     },
+    /// Simulate replicas alone: nodes with shards, without actors and agents.
+    Replicas {
+        /// Run this seed and print its timeline.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Plant this bug.
+        #[arg(long, requires = "seed")]
+        plant: Option<String>,
+        /// Run so many seeds on all cores; ends with 1 if one failed.
+        #[arg(long, default_value_t = 100)]
+        seeds: u64,
+        /// The first of them.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// Plant each known bug of replication; ends with 1 if one is not found.
+        #[arg(long, conflicts_with_all = ["seed", "from"])]
+        planted: bool,
+        #[command(flatten)]
+        jobs: Jobs,
+    },
     /// Plant each known bug; ends with 1 if one is not found.
     Planted {
         #[command(flatten)]
@@ -138,6 +158,11 @@ fn main() -> ExitCode {
         Command::Shrink { number, special, to } => shrunk(number, &special, &to),
         Command::Search { seeds, from, jobs } => search(seeds, from, jobs),
         Command::Crashes { pipeline, every, jobs } => crashes(pipeline.as_deref(), every, jobs),
+        Command::Replicas { seed: Some(seed), plant, jobs, .. } => {
+            replicas(seed, plant.as_deref(), jobs.json)
+        }
+        Command::Replicas { planted: true, jobs, .. } => find_planted_in_replicas(jobs),
+        Command::Replicas { seeds, from, jobs, .. } => search_replicas(seeds, from, jobs),
         Command::Planted { jobs } => find_planted(jobs),
         Command::Scenarios { run: false, .. } => scenarios(),
         Command::Scenarios { run: true, jobs } => run_scenarios(jobs),
@@ -278,20 +303,52 @@ fn crashes(only: Option<&str>, every: u64, jobs: Jobs) -> Result<ExitCode> {
     summarize(&all)
 }
 
+fn replicas(seed: u64, plant: Option<&str>, json: bool) -> Result<ExitCode> {
+    let simulated = otto_sim::replicas::report::run(seed, plant)?;
+    let report = simulated.report;
+    if json {
+        let text = serde_json::to_string(&report).map_err(|error| error.to_string())?;
+        print(&(text + "\n"))?;
+    } else {
+        let setup = otto_sim::replicas::setup::Setup::from_seed(seed);
+        print(&otto_sim::replicas::report::timeline(&setup, &simulated.history))?;
+        print(&report.text())?;
+    }
+    Ok(verdict(report.violations.is_empty()))
+}
+
+fn search_replicas(seeds: u64, from: u64, jobs: Jobs) -> Result<ExitCode> {
+    let tally = otto_sim::replicas::report::search(seeds, from, jobs.count());
+    let tally = tally.map_err(|error| error.to_string())?;
+    print(&tally.text())?;
+    Ok(verdict(tally.good()))
+}
+
+fn find_planted_in_replicas(jobs: Jobs) -> Result<ExitCode> {
+    let mut all_found = true;
+    for bug in otto_sim::replicas::planted::ALL {
+        let found = otto_sim::replicas::report::find(bug, jobs.count());
+        let found = found.map_err(|error| error.to_string())?;
+        all_found &= found.is_some();
+        print(&found_text(bug.name, bug.breaks, bug.within_seeds, found))?;
+    }
+    Ok(verdict(all_found))
+}
+
+fn found_text(name: &str, breaks: &str, within: u64, found: Option<u64>) -> String {
+    match found {
+        Some(seed) => format!("✔ {name} breaks {breaks}: found with seed {seed}\n"),
+        None => format!("✘ {name} breaks {breaks}: NOT found within {within} seeds\n"),
+    }
+}
+
 /// Plants each bug, and looks for it within its number of seeds.
 fn find_planted(jobs: Jobs) -> Result<ExitCode> {
     let mut all_found = true;
     for bug in planted::ALL {
         let found = first_seed_that_finds(bug, jobs.count())?;
         all_found &= found.is_some();
-        let line = match found {
-            Some(seed) => format!("✔ {} breaks {}: found with seed {seed}\n", bug.name, bug.breaks),
-            None => format!(
-                "✘ {} breaks {}: NOT found within {} seeds\n",
-                bug.name, bug.breaks, bug.within_seeds
-            ),
-        };
-        print(&line)?;
+        print(&found_text(bug.name, bug.breaks, bug.within_seeds, found))?;
     }
     Ok(verdict(all_found))
 }

@@ -3,6 +3,7 @@
 //! A second seed in one process would run differently: task ids and statics of libraries go on.
 
 use crate::report::Report;
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::process::{Child, Command, Stdio};
@@ -19,7 +20,20 @@ pub type Case = Vec<String>;
 pub fn run_all(
     cases: impl IntoIterator<Item = Case>,
     jobs: usize,
-    mut done: impl FnMut(Report),
+    done: impl FnMut(Report),
+) -> io::Result<()> {
+    run_reporting(&["run", "--json"], cases, jobs, done)
+}
+
+/// As [`run_all`], with another command before each case, and what that reports.
+///
+/// # Errors
+/// As [`run_all`].
+pub fn run_reporting<R: DeserializeOwned>(
+    command: &[&str],
+    cases: impl IntoIterator<Item = Case>,
+    jobs: usize,
+    mut done: impl FnMut(R),
 ) -> io::Result<()> {
     let program = std::env::current_exe()?;
     let mut cases = cases.into_iter();
@@ -28,7 +42,7 @@ pub fn run_all(
         while running.len() < jobs.max(1) {
             let Some(case) = cases.next() else { break };
             let child = Command::new(&program)
-                .args(["run", "--json"])
+                .args(command)
                 .args(&case)
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
@@ -40,18 +54,19 @@ pub fn run_all(
             return Ok(());
         }
         let (case, child) = running.remove(0);
-        done(report_of(&case, child)?);
+        done(report_of(command, &case, child)?);
     }
 }
 
-fn report_of(case: &Case, child: Child) -> io::Result<Report> {
+fn report_of<R: DeserializeOwned>(command: &[&str], case: &Case, child: Child) -> io::Result<R> {
     let output = child.wait_with_output()?;
     serde_json::from_slice(&output.stdout).map_err(|error| {
         let said = String::from_utf8_lossy(&output.stderr);
         let tail: Vec<&str> = said.lines().rev().take(12).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
         io::Error::other(format!(
-            "`otto-sim run {}` ended with {} and no report ({error}):\n{}",
+            "`otto-sim {} {}` ended with {} and no report ({error}):\n{}",
+            command.join(" "),
             case.join(" "),
             output.status,
             tail.join("\n")

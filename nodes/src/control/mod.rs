@@ -15,7 +15,7 @@ pub use presence::Presence;
 
 use crate::identity::door::Reception;
 use crate::network::SharedListener;
-use crate::replica::{Shards, ShardsConfig};
+use crate::replica::{Alone, Shards, ShardsConfig};
 use crate::rpc::api::Successor;
 use crate::rpc::porter::Porter;
 use crate::rpc::server::{Doors, serve};
@@ -117,7 +117,7 @@ pub async fn run_control(
     ready: impl FnOnce() + Send,
 ) -> Result<Ending, Refused> {
     let Platform { disk, executor, outside } = platform;
-    let opened = Shards::open(disk, executor.as_ref(), config.shards).await;
+    let opened = Shards::open(disk, executor.as_ref(), config.shards, Arc::new(Alone)).await;
     let shards = opened.map_err(|error| Refused::from(&error))?;
     let ids = (0..shards.count()).map(ShardId);
     let mut health = shards.health();
@@ -183,6 +183,7 @@ pub async fn attend(
         hello,
         clients: Arc::new(desk),
         agents: Arc::new(side.clone()),
+        peers: None,
         presence: presence.clone(),
         porter,
         admission: membership.as_ref().map(|membership| membership.reception.clone()),

@@ -1,30 +1,34 @@
 //! A shard's log, as openraft wants it: over the node's one file of logs.
+//!
+//! openraft purges the log that a snapshot replaces before the snapshot is installed. Were the
+//! process to end between the two, entries would be missing; so a purge waits here until the state
+//! is durable up to there.
 
+use super::growth::Growth;
 use super::record;
-use super::types::{Entry, Group, LogId, StorageError, Vote};
-use crate::store::{Fault, Log, LogChange, Slot, StoreFile};
+use super::types::{Batch, Entry, Group, LogId, Payload, StorageError, Vote};
+use crate::store::{Fault, Health, Log, LogChange, Slot, StoreFile};
 use openraft::StorageIOError;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader};
 use otto_core::ids::ShardId;
-use otto_core::journal::Unreadable;
+use otto_core::journal::{Proposal, Unreadable};
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds, RangeInclusive};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How many of the last entries stay in memory, since openraft reads each back to apply it.
 const TAIL_ENTRIES: usize = 64;
 /// How many bytes of them.
 const TAIL_BYTES: usize = 4 << 20;
 
-/// With more entries of earlier processes than this, whose bytes nobody counted, a log is trimmed.
-const INHERITED_ENTRIES: u64 = 64;
-/// As many bytes as any log that is to be trimmed.
-const GROWN_ENOUGH: u64 = u64::MAX / 2;
+/// How many bytes of entries travel together, but for a single entry that is larger.
+const PART_BYTES: usize = 512 << 10;
+/// How many entries are read at once while a part is put together.
+const PART_ENTRIES: u64 = 64;
 
 /// One shard's log.
 #[derive(Clone, Debug)]
@@ -32,8 +36,10 @@ pub(super) struct ShardLog {
     shard: ShardId,
     log: Log,
     tail: Arc<Mutex<Tail>>,
-    /// Bytes appended since the last purge.
-    grown_bytes: Arc<AtomicU64>,
+    growth: Arc<Mutex<Growth>>,
+    /// Up to where the state is durable.
+    settled: watch::Receiver<Option<LogId>>,
+    health: Health,
 }
 
 /// The last entries, without a gap, and about how many bytes each has.
@@ -76,13 +82,22 @@ impl Tail {
 }
 
 impl ShardLog {
-    pub(super) fn new(shard: ShardId, log: Log) -> Self {
-        Self { shard, log, tail: Arc::default(), grown_bytes: Arc::default() }
+    pub(super) fn new(
+        shard: ShardId,
+        log: Log,
+        settled: watch::Receiver<Option<LogId>>,
+        health: Health,
+    ) -> Self {
+        Self { shard, log, tail: Arc::default(), growth: Arc::default(), settled, health }
     }
 
-    /// Bytes appended since the last purge, as far as this process knows.
+    /// About how many bytes the log has, as far as this process knows.
     pub(super) fn grown_bytes(&self) -> u64 {
-        self.grown_bytes.load(Ordering::Relaxed)
+        self.growth().bytes()
+    }
+
+    fn growth(&self) -> MutexGuard<'_, Growth> {
+        self.growth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {
@@ -98,9 +113,7 @@ impl ShardLog {
         let last = last.map_err(|unreadable| misread(&unreadable))?;
         let last_log_id = last.map(|entry| entry.log_id).or(last_purged_log_id);
         let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
-        if index(last_log_id) - index(last_purged_log_id) > INHERITED_ENTRIES {
-            self.grown_bytes.store(GROWN_ENOUGH, Ordering::Relaxed);
-        }
+        self.growth().inherit(index(last_purged_log_id), index(last_log_id));
         Ok(LogState { last_purged_log_id, last_log_id })
     }
 
@@ -116,12 +129,56 @@ impl ShardLog {
         entries.collect::<Result<_, _>>().map_err(|unreadable| misread(&unreadable))
     }
 
+    /// The first entries of a range, as many as travel together; none where the first is missing.
+    fn part(&self, start: u64, end: u64) -> Result<Vec<Entry>, Fault> {
+        let mut part: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        let mut next = start;
+        while next < end {
+            let some = next..=(end - 1).min(next + PART_ENTRIES - 1);
+            let here = self.tail().range(&some);
+            let entries = here.map_or_else(|| self.stored(some), Ok)?;
+            if entries.first().is_none_or(|first| first.log_id.index != next) {
+                break;
+            }
+            for entry in entries {
+                bytes += weight(&entry);
+                if bytes > PART_BYTES && !part.is_empty() {
+                    return Ok(part);
+                }
+                next = entry.log_id.index + 1;
+                part.push(entry);
+            }
+        }
+        Ok(part)
+    }
+
+    /// Waits until the state is durable up to an entry, or never will be.
+    async fn settled_up_to(&self, upto: LogId) {
+        let (mut settled, mut health) = (self.settled.clone(), self.health.watch());
+        let there = |settled: &Option<LogId>| settled.is_some_and(|at| at.index >= upto.index);
+        tokio::select! {
+            biased;
+            // Where nobody tells any more, the shard was stopped.
+            _ = settled.wait_for(there) => {}
+            _ = health.wait_for(Option::is_some) => {}
+        }
+    }
+
     async fn change(&self, change: LogChange) -> Result<(), StorageError> {
         let (reply, answer) = oneshot::channel();
         // Nobody waits any more where the shard was stopped meanwhile.
         let done = move |outcome| drop(reply.send(outcome));
         self.log.order(self.shard, change, Box::new(done));
         answer.await.unwrap_or(Err(Fault::Closed)).map_err(|fault| failed(&fault))
+    }
+}
+
+/// About how many bytes an entry has.
+fn weight(entry: &Entry) -> usize {
+    match &entry.payload {
+        Payload::Normal(Batch(proposals)) => proposals.iter().map(Proposal::weight).sum(),
+        Payload::Blank | Payload::Membership(_) => 0,
     }
 }
 
@@ -144,6 +201,14 @@ impl RaftLogReader<Group> for ShardLog {
             return Ok(entries);
         }
         self.stored(range).map_err(|fault| failed(&fault))
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, StorageError> {
+        self.part(start, end).map_err(|fault| failed(&fault))
     }
 }
 
@@ -192,11 +257,11 @@ impl RaftLogStorage<Group> for ShardLog {
     {
         let mut rows = Vec::new();
         {
-            let mut tail = self.tail();
+            let (mut tail, mut growth) = (self.tail(), self.growth());
             for entry in entries {
                 let bytes = record::entry_bytes(&entry);
-                self.grown_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 let index = entry.log_id.index;
+                growth.add(index, bytes.len());
                 tail.push(entry, bytes.len());
                 rows.push((index, bytes));
             }
@@ -214,7 +279,9 @@ impl RaftLogStorage<Group> for ShardLog {
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
-        self.grown_bytes.store(0, Ordering::Relaxed);
+        self.settled_up_to(upto).await;
+        self.health.check().map_err(|fault| failed(&fault))?;
+        self.growth().purge(upto.index);
         self.change(LogChange::Purge(upto.index, record::place_bytes(upto))).await
     }
 }

@@ -4,28 +4,41 @@
 //! there. *Getting* one takes a picture of the state, for a follower that the log can't help.
 
 use super::log::failed;
-use super::record::Mark;
+use super::record::{Ballot, Mark, Place, read_entry, read_place, read_vote};
+use super::roll::OpeningMark;
 use super::types::{
     Batch, Entry, Group, LogId, Membership, Payload, Snapshot, SnapshotMeta, StorageError, Verdicts,
 };
-use crate::store::{Batch as Applying, Fault, Picture, State, StoreFile};
+use crate::store::{Batch as Applying, Fault, Picture, Slot, State, Store, StoreFile};
 use openraft::storage::{RaftStateMachine, Snapshot as RaftSnapshot};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use otto_core::ids::ShardId;
+use otto_core::journal::Unreadable;
 use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Up to where a shard's state is durable.
+pub(super) type Settled = watch::Sender<Option<LogId>>;
 
 /// One shard's state.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
     shard: ShardId,
     state: State,
+    settled: Arc<Settled>,
     /// Who belongs to the group as of the last applied entry.
     members: Membership,
 }
 
 impl Machine {
     pub(super) fn new(shard: ShardId, state: State) -> Self {
-        Self { shard, state, members: Membership::default() }
+        let settled = Arc::new(watch::Sender::new(None));
+        Self { shard, state, settled, members: Membership::default() }
+    }
+
+    /// What tells up to where the state is durable.
+    pub(super) fn settled(&self) -> watch::Receiver<Option<LogId>> {
+        self.settled.subscribe()
     }
 
     fn mark(&self) -> Result<Mark, Fault> {
@@ -35,7 +48,9 @@ impl Machine {
 
     /// Makes the state durable; answers up to where it is.
     async fn settle(&self) -> Result<Mark, Fault> {
-        read_mark(&self.state.settle(self.shard).await?)
+        let mark = read_mark(&self.state.settle(self.shard).await?)?;
+        self.settled.send_replace(mark.applied);
+        Ok(mark)
     }
 
     /// Takes a picture of the state; `None` where nothing was applied yet.
@@ -43,6 +58,20 @@ impl Machine {
         let Some(picture) = self.state.picture(self.shard)? else { return Ok(None) };
         Ok(Some((read_mark(&picture.mark)?, picture)))
     }
+}
+
+/// What a shard holds when the store was just opened: its vote, and the end of what it has.
+pub(super) fn opening_mark(shard: ShardId, store: &Store) -> Result<OpeningMark, Fault> {
+    let unreadable = |error: Unreadable| Fault::unreadable(StoreFile::Log, &error);
+    let recalled = |slot| store.log.recall(shard, slot);
+    let vote = recalled(Slot::Vote)?.map(|bytes| read_vote(&bytes)).transpose();
+    let purged = recalled(Slot::Purged)?.map(|bytes| read_place(&bytes)).transpose();
+    let entry = store.log.last(shard)?.map(|bytes| read_entry(&bytes)).transpose();
+    let entry = entry.map_err(unreadable)?.map(|entry| entry.log_id);
+    let applied = read_mark(&store.state.mark(shard)?.unwrap_or_default())?.applied;
+    let last = entry.max(purged.map_err(unreadable)?).max(applied);
+    let vote = vote.map_err(unreadable)?.map(Ballot::from);
+    Ok(OpeningMark { shard, vote, last: last.map(Place::from) })
 }
 
 fn read_mark(bytes: &[u8]) -> Result<Mark, Fault> {
@@ -72,6 +101,8 @@ impl RaftStateMachine<Group> for Machine {
     async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), StorageError> {
         let Mark { applied, members } = self.mark().map_err(|fault| failed(&fault))?;
         self.members = members.clone();
+        // It is asked once, when the file was just opened: what is there is on disk.
+        self.settled.send_replace(applied);
         Ok((applied, members))
     }
 
@@ -112,13 +143,14 @@ impl RaftStateMachine<Group> for Machine {
         meta: &SnapshotMeta,
         snapshot: Box<Snapshot>,
     ) -> Result<(), StorageError> {
-        let Snapshot::Picture(picture) = *snapshot else {
-            let detail = "a shard was to be replaced by a snapshot without content".to_owned();
+        let Snapshot::Arrived(arrival) = *snapshot else {
+            let detail = "a shard was to be replaced by a snapshot that did not arrive".to_owned();
             return Err(failed(&Fault::Stopped(detail)));
         };
         let mark = Mark { applied: meta.last_log_id, members: meta.last_membership.clone() };
-        let installed = self.state.install(self.shard, &picture, mark.to_bytes()).await;
-        installed.map_err(|fault| failed(&fault))?;
+        let adopted = self.state.adopt(self.shard, &arrival, mark.to_bytes()).await;
+        adopted.map_err(|fault| failed(&fault))?;
+        self.settled.send_replace(mark.applied);
         self.members = mark.members;
         Ok(())
     }

@@ -1,35 +1,67 @@
 //! Replication: every shard is a group of replicas that agree on one log.
 //!
 //! ```text
-//!     propose ──gather──▶ entry ──append──▶ log ──commit──▶ apply ──▶ verdicts
+//!     propose ──gather──▶ entry ──append──▶ logs ──commit──▶ apply ──▶ verdicts
 //! ```
 //!
-//! A group has one voter now, this node; its files and its rules are those of many. Everything of
-//! openraft is in here, and nothing of it is on disk or in a signature outside.
+//! A new cluster has one voter in every group; its files and its rules are those of many. [`Peers`]
+//! carries calls to other nodes, [`PeerSide`] answers theirs. Everything of openraft is in here,
+//! and nothing of it is on disk, in a frame, or in a signature outside.
 //!
 //! This module never decides anything about a run, and never decodes an event.
 
+pub mod balance;
+mod caller;
+mod compare;
 mod gather;
+mod growth;
+mod hand_over;
+mod hold;
 mod log;
 mod machine;
+mod members;
+mod message;
+mod peer_side;
 mod peers;
+mod presence;
+mod pulse;
+mod reading;
 mod record;
+mod roll;
 mod runtime;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod types;
+mod way;
+
+pub use compare::Fingerprint;
+pub use hand_over::HandOverError;
+pub use members::{ChangeError, GroupView, Member};
+pub use peer_side::PeerSide;
+pub use peers::{Alone, PeerAnswer, PeerCall, Peers, SharedPeers, Unreached};
+pub use shard::Standing;
+pub use trim::LogBounds;
 
 use crate::store::{Disk, Executor, Fault, OpenError, State, Store, StoreConfig};
+use caller::Caller;
 use futures::future::try_join_all;
 use openraft::{Config, SnapshotPolicy};
 use otto_actors::ports::journal::{JournalError, SharedJournal};
-use otto_core::ids::ShardId;
+use otto_core::ids::{NodeId, ShardId};
+use roll::Roll;
 use shard::Shard;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+
+/// How long a voter hears no leader before it stands for election: at least, and at most.
+const ELECTION_MS: (u64, u64) = (750, 1500);
+/// How long a follower may take to take entries in, and how often a leader shows that it lives.
+const HEARTBEAT_MS: u64 = 250;
 
 /// How to open the shards.
 #[derive(Clone, Copy, Debug)]
@@ -39,22 +71,31 @@ pub struct ShardsConfig {
     /// Into how many shards a new cluster is divided; one that exists keeps its number.
     pub shards: u16,
     /// A number that no other node has: from the operating system in production, from the seed in
-    /// a simulation. Elections draw from it, and it tells which two files belong together.
+    /// a simulation. Elections draw from it, and it tells which two files belong together, and one
+    /// start from the next.
     pub seed: u64,
+    /// Whether this node makes the groups where they are new. A node that joins a cluster must not:
+    /// it waits until it is added.
+    pub founds: bool,
+    /// How large logs may be.
+    pub logs: LogBounds,
 }
 
 impl Default for ShardsConfig {
     fn default() -> Self {
-        Self { node: 1, shards: 8, seed: 0 }
+        Self { node: 1, shards: 8, seed: 0, founds: true, logs: LogBounds::default() }
     }
 }
 
-/// The shards of this node.
+/// The shards of this node, and *meta* beside them.
 #[derive(Debug)]
 pub struct Shards {
-    groups: Vec<Arc<Shard>>,
+    groups: BTreeMap<ShardId, Arc<Shard>>,
     store: Store,
-    upkeep: JoinHandle<()>,
+    roll: Arc<Roll>,
+    peer_side: PeerSide,
+    /// What goes on beside the groups, until the shards are closed.
+    chores: [JoinHandle<()>; 2],
 }
 
 impl Shards {
@@ -67,28 +108,49 @@ impl Shards {
         disk: Box<dyn Disk>,
         executor: &dyn Executor,
         config: ShardsConfig,
+        peers: SharedPeers,
     ) -> Result<Self, OpenError> {
-        let ShardsConfig { node, shards, seed } = config;
+        let ShardsConfig { node, shards, seed, founds, logs } = config;
         runtime::stir(seed);
         let store = Store::open(disk, executor, StoreConfig { node, shards, birth: seed })?;
-        let group = group_config(&store)?;
-        let mut groups = Vec::with_capacity(store.shards.into());
-        for id in (0..store.shards).map(ShardId) {
-            match Shard::start(id, node, Arc::clone(&group), &store).await {
-                Ok(shard) => groups.push(shard),
+        let raft_config = group_config(&store)?;
+        let ids: Vec<ShardId> = (0..store.shards).map(ShardId).chain([ShardId::META]).collect();
+        let roll = match start_roll(&store, node, seed, &ids).await {
+            Ok(roll) => Arc::new(roll),
+            Err(fault) => {
+                let refused = store.refused(fault.to_string());
+                stop(&BTreeMap::new(), &store).await.ok();
+                return Err(refused);
+            }
+        };
+        let caller = Caller::new(Arc::clone(&roll), peers);
+        let mut groups = BTreeMap::new();
+        for id in ids {
+            let config = Arc::clone(&raft_config);
+            match Shard::start(id, node, founds, config, &store, caller.clone()).await {
+                Ok(shard) => groups.insert(id, shard),
                 Err(fatal) => {
                     let refused = store.refused(fatal.to_string());
                     // Why it can't be used is said already.
                     stop(&groups, &store).await.ok();
                     return Err(refused);
                 }
-            }
+            };
         }
-        let upkeep = tokio::spawn(keep_up(store.state.clone(), groups.clone()));
-        Ok(Self { groups, store, upkeep })
+        let peer_side = PeerSide::new(node, Arc::clone(&roll), groups.clone(), store.state.clone());
+        let upkeep = Upkeep {
+            state: store.state.clone(),
+            groups: groups.values().cloned().collect(),
+            roll: Arc::clone(&roll),
+            peer_side: peer_side.clone(),
+            logs,
+        };
+        let pulse = pulse::pulse(groups.clone(), caller);
+        let chores = [tokio::spawn(upkeep.keep_up()), tokio::spawn(pulse)];
+        Ok(Self { groups, store, roll, peer_side, chores })
     }
 
-    /// How many shards there are.
+    /// How many shards there are, without *meta*.
     pub fn count(&self) -> u16 {
         self.store.shards
     }
@@ -100,17 +162,88 @@ impl Shards {
 
     /// The journal of a shard; `None` where there is no such shard.
     pub fn journal(&self, shard: ShardId) -> Option<SharedJournal> {
-        let shard = self.groups.get(usize::from(shard.0))?;
+        let shard = self.groups.get(&shard)?;
         Some(Arc::clone(shard) as SharedJournal)
     }
 
-    /// Waits until a shard serves here.
+    /// What a shard does here, and whatever it does next; `None` where there is no such shard.
+    pub fn standing(&self, shard: ShardId) -> Option<watch::Receiver<Standing>> {
+        self.groups.get(&shard).map(|shard| shard.standing())
+    }
+
+    /// What answers other nodes.
+    pub fn peer_side(&self) -> PeerSide {
+        self.peer_side.clone()
+    }
+
+    /// Why other nodes will not have this one any more, as soon as one of them said so: its disk
+    /// was wiped or taken back, or it uses another node's number. It must join under a new one.
+    pub fn outcast(&self) -> watch::Receiver<Option<String>> {
+        self.roll.outcast()
+    }
+
+    /// All groups, as this node sees them, *meta* last.
+    pub fn views(&self) -> Vec<GroupView> {
+        self.groups.values().map(|shard| shard.view()).collect()
+    }
+
+    /// Adds a member to a group, which does not vote yet; or takes note of where a member is now,
+    /// this node too. It may be repeated.
+    ///
+    /// # Errors
+    /// Why not, or that nobody knows.
+    pub async fn add_learner(
+        &self,
+        shard: ShardId,
+        node: NodeId,
+        address: &str,
+    ) -> Result<(), ChangeError> {
+        self.group(shard)?.add_learner(node, address).await
+    }
+
+    /// Lets a member vote that has caught up but for a second. It may be repeated.
+    ///
+    /// # Errors
+    /// Why not, or that nobody knows; [`ChangeError::Behind`] where it lacks too much yet.
+    pub async fn promote(&self, shard: ShardId, node: NodeId) -> Result<(), ChangeError> {
+        self.group(shard)?.promote(node).await
+    }
+
+    /// Removes a member of a group that does not lead it. It may be repeated.
+    ///
+    /// # Errors
+    /// Why not, or that nobody knows.
+    pub async fn remove(&self, shard: ShardId, node: NodeId) -> Result<(), ChangeError> {
+        self.group(shard)?.remove(node).await
+    }
+
+    /// Lets another voter lead a shard that this node leads. Meanwhile, for about two seconds, it
+    /// serves nobody. If this fails, this node goes on.
+    ///
+    /// # Errors
+    /// Why it still leads.
+    pub async fn lead_elsewhere(
+        &self,
+        shard: ShardId,
+        target: NodeId,
+    ) -> Result<(), HandOverError> {
+        match self.groups.get(&shard) {
+            Some(group) => group.lead_elsewhere(target).await,
+            None => Err(HandOverError::NotLeader(shard)),
+        }
+    }
+
+    fn group(&self, shard: ShardId) -> Result<&Shard, ChangeError> {
+        self.groups.get(&shard).map(AsRef::as_ref).ok_or(ChangeError::NoSuchShard(shard))
+    }
+
+    /// Waits until a shard serves here, or another node is known to lead it.
     ///
     /// # Errors
     /// [`JournalError::Store`] where it never will, [`JournalError::NotLeader`] where it does not.
     pub async fn ready(&self, shard: ShardId) -> Result<(), JournalError> {
-        match self.groups.get(usize::from(shard.0)) {
-            Some(shard) => shard.ready().await,
+        match self.groups.get(&shard) {
+            Some(shard) => shard.ready().await.map(drop),
             None => Err(JournalError::NotLeader(format!("there is no shard {shard}"))),
         }
     }
@@ -126,14 +259,16 @@ impl Shards {
     /// # Errors
     /// The fault that kept the state from becoming durable. Nothing acknowledged is lost by it.
     pub async fn close(self) -> Result<(), Fault> {
-        self.upkeep.abort();
+        for chore in &self.chores {
+            chore.abort();
+        }
         stop(&self.groups, &self.store).await
     }
 }
 
 /// Stops groups, makes everything durable, and closes the files.
-async fn stop(groups: &[Arc<Shard>], store: &Store) -> Result<(), Fault> {
-    for shard in groups {
+async fn stop(groups: &BTreeMap<ShardId, Arc<Shard>>, store: &Store) -> Result<(), Fault> {
+    for shard in groups.values() {
         shard.stop().await;
     }
     let settled = store.state.close().await;
@@ -143,13 +278,22 @@ async fn stop(groups: &[Arc<Shard>], store: &Store) -> Result<(), Fault> {
     settled.and(closed)
 }
 
-/// A group's settings. Only we purge: openraft would purge what a follower still needs.
+/// Counts a start of this node, with what each shard holds.
+async fn start_roll(store: &Store, node: u64, seed: u64, ids: &[ShardId]) -> Result<Roll, Fault> {
+    let marks = ids.iter().map(|id| machine::opening_mark(*id, store));
+    let marks = marks.collect::<Result<Vec<_>, _>>()?;
+    Roll::open(store.log.clone(), node, store.birth, seed, marks).await
+}
+
+/// A group's settings. Only we purge: openraft would purge what a follower still needs. Signs of
+/// life are ours, too.
 fn group_config(store: &Store) -> Result<Arc<Config>, OpenError> {
     let config = Config {
         cluster_name: "otto".to_owned(),
-        heartbeat_interval: 250,
-        election_timeout_min: 750,
-        election_timeout_max: 1500,
+        heartbeat_interval: HEARTBEAT_MS,
+        enable_heartbeat: false,
+        election_timeout_min: ELECTION_MS.0,
+        election_timeout_max: ELECTION_MS.1,
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
         ..Config::default()
@@ -159,21 +303,31 @@ fn group_config(store: &Store) -> Result<Arc<Config>, OpenError> {
 
 /// How often the state is made durable, and logs are trimmed.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
-/// A log that grew by less is left alone, for a trim costs two syncs.
-const TRIM_BYTES: u64 = 1 << 20;
 
-/// Once a second, makes the state durable and trims the logs that have grown. Ends when the store
-/// has failed or was closed, which is said elsewhere.
-async fn keep_up(state: State, shards: Vec<Arc<Shard>>) {
-    loop {
-        tokio::time::sleep(UPKEEP_EVERY).await;
-        if state.settle(ShardId(0)).await.is_err() {
-            return;
-        }
-        while let Ok(true) = state.sweep().await {}
-        let trims = shards.iter().map(|shard| shard.trim(TRIM_BYTES));
-        if try_join_all(trims).await.is_err() {
-            return;
+/// What is done once a second.
+struct Upkeep {
+    state: State,
+    groups: Vec<Arc<Shard>>,
+    roll: Arc<Roll>,
+    peer_side: PeerSide,
+    logs: LogBounds,
+}
+
+impl Upkeep {
+    /// Makes the state durable, and what others showed; trims the logs that have grown. Ends when
+    /// the store has failed or was closed, which is said elsewhere.
+    async fn keep_up(self) {
+        loop {
+            tokio::time::sleep(UPKEEP_EVERY).await;
+            if self.state.settle(ShardId(0)).await.is_err() || self.roll.write().await.is_err() {
+                return;
+            }
+            self.peer_side.tidy();
+            while let Ok(true) = self.state.sweep().await {}
+            let trims = self.groups.iter().map(|shard| shard.trim(self.logs));
+            if try_join_all(trims).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -1,67 +1,105 @@
-//! The other nodes of a group. There are none yet: a cluster has one node, so nothing is ever sent.
-//! Whoever brings more nodes replaces this file.
+//! The port towards other nodes: one call there, one answer back.
+//!
+//! What a call holds is replication's own. Whoever carries it needs to know no more than to whom it
+//! goes, and from whom it comes.
 
-use super::types::{Group, Vote};
-use openraft::error::{Fatal, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
-};
-use openraft::{BasicNode, OptionalSend};
-use std::future::Future;
+use super::message::{Ask, Reply};
+use super::roll::Sign;
+use async_trait::async_trait;
+use otto_core::ids::{NodeId, ShardId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// No other nodes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Alone;
+/// What one node asks of another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerCall {
+    pub(super) from: Sign,
+    pub(super) to: u64,
+    pub(super) ask: Ask,
+}
 
-#[derive(Debug, thiserror::Error)]
-#[error("reach node {0}: this cluster has one node")]
-struct NoSuchNode(u64);
+impl PeerCall {
+    /// Who asks, by its own word: whoever carries the call compares it with what the connection
+    /// proves.
+    #[must_use]
+    pub fn from(&self) -> NodeId {
+        NodeId(self.from.node)
+    }
 
-/// A way to a node that is not there.
-#[derive(Debug)]
-pub(super) struct NoWay(u64);
+    /// The shard and term in which who asks wants to be elected, if that is what it asks.
+    #[must_use]
+    pub fn candidacy(&self) -> Option<(ShardId, u64)> {
+        let Ask::Vote(shard, candidacy) = &self.ask else { return None };
+        Some((*shard, candidacy.vote.term()))
+    }
 
-impl NoWay {
-    fn unreachable(&self) -> Unreachable {
-        Unreachable::new(&NoSuchNode(self.0))
+    /// Who is asked.
+    #[must_use]
+    pub fn to(&self) -> NodeId {
+        NodeId(self.to)
     }
 }
 
-impl RaftNetworkFactory<Group> for Alone {
-    type Network = NoWay;
+/// What it answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerAnswer {
+    pub(super) from: Sign,
+    pub(super) reply: Reply,
+}
 
-    async fn new_client(&mut self, target: u64, _node: &BasicNode) -> NoWay {
-        NoWay(target)
+impl PeerAnswer {
+    /// Whether a vote is granted by it. Who asked counts it only from a node that it knows.
+    #[must_use]
+    pub fn grants(&self) -> bool {
+        matches!(&self.reply, Reply::Voted(voted) if voted.granted)
     }
 }
 
-type CallError = RPCError<u64, BasicNode, RaftError<u64>>;
+/// Why there is no answer. What was asked may have been done.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("reach node {node} at {address}: {cause}")]
+pub struct Unreached {
+    /// Who.
+    pub node: NodeId,
+    /// Where.
+    pub address: String,
+    /// What went wrong.
+    pub cause: String,
+}
 
-impl RaftNetwork<Group> for NoWay {
-    async fn append_entries(
-        &mut self,
-        _request: AppendEntriesRequest<Group>,
-        _option: RPCOption,
-    ) -> Result<AppendEntriesResponse<u64>, CallError> {
-        Err(RPCError::Unreachable(self.unreachable()))
-    }
+/// Carries calls to other nodes.
+#[async_trait]
+pub trait Peers: fmt::Debug + Send + Sync + 'static {
+    /// Calls the node that the call is for, once, at the address where its groups know it.
+    ///
+    /// # Errors
+    /// When there is no answer within `allowed`.
+    async fn call(
+        &self,
+        address: &str,
+        call: PeerCall,
+        allowed: Duration,
+    ) -> Result<PeerAnswer, Unreached>;
+}
 
-    async fn vote(
-        &mut self,
-        _request: VoteRequest<u64>,
-        _option: RPCOption,
-    ) -> Result<VoteResponse<u64>, CallError> {
-        Err(RPCError::Unreachable(self.unreachable()))
-    }
+/// Peers that all groups of a node call through.
+pub type SharedPeers = Arc<dyn Peers>;
 
-    async fn full_snapshot(
-        &mut self,
-        _vote: Vote,
-        _snapshot: openraft::storage::Snapshot<Group>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        _option: RPCOption,
-    ) -> Result<SnapshotResponse<u64>, StreamingError<Group, Fatal<u64>>> {
-        Err(StreamingError::Unreachable(self.unreachable()))
+/// Nobody: what a node has that was never joined by another.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alone;
+
+#[async_trait]
+impl Peers for Alone {
+    async fn call(
+        &self,
+        address: &str,
+        call: PeerCall,
+        _allowed: Duration,
+    ) -> Result<PeerAnswer, Unreached> {
+        let cause = "this node was opened without a way to others".to_owned();
+        Err(Unreached { node: call.to(), address: address.to_owned(), cause })
     }
 }

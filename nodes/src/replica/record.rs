@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// A place in a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Place {
+pub(super) struct Place {
     term: u64,
     leader: u64,
     index: u64,
@@ -89,23 +89,41 @@ pub(super) fn read_entry(bytes: &[u8]) -> Result<Entry, Unreadable> {
 }
 
 /// A vote: for whom, in which term, and whether a majority did the same.
-#[derive(Debug, Serialize, Deserialize)]
-struct StoredVote {
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Ballot {
     term: u64,
     node: u64,
     committed: bool,
 }
 
+impl Ballot {
+    /// The term that is voted in.
+    pub(super) fn term(self) -> u64 {
+        self.term
+    }
+}
+
+impl From<Vote> for Ballot {
+    fn from(vote: Vote) -> Self {
+        let leader = vote.leader_id();
+        Self { term: leader.term, node: leader.node_id, committed: vote.is_committed() }
+    }
+}
+
+impl From<Ballot> for Vote {
+    fn from(Ballot { term, node, committed }: Ballot) -> Self {
+        if committed { Self::new_committed(term, node) } else { Self::new(term, node) }
+    }
+}
+
 /// The bytes of a vote.
 pub(super) fn vote_bytes(vote: &Vote) -> Vec<u8> {
-    let leader = vote.leader_id();
-    encode(&StoredVote { term: leader.term, node: leader.node_id, committed: vote.is_committed() })
+    encode(&Ballot::from(*vote))
 }
 
 /// Reads [`vote_bytes`] back.
 pub(super) fn read_vote(bytes: &[u8]) -> Result<Vote, Unreadable> {
-    let StoredVote { term, node, committed } = decode("vote", bytes)?;
-    Ok(if committed { Vote::new_committed(term, node) } else { Vote::new(term, node) })
+    decode::<Ballot>("vote", bytes).map(Vote::from)
 }
 
 /// The bytes of a place in the log.

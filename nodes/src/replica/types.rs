@@ -1,7 +1,7 @@
 //! The types by which openraft knows us.
 
 use super::runtime::Runtime;
-use crate::store::Picture;
+use crate::store::{Arrival, Picture};
 use openraft::BasicNode;
 use otto_core::journal::{Proposal, Verdict};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,8 @@ pub(super) enum Snapshot {
     Point,
     /// The state itself, as it was at one moment.
     Picture(Picture),
+    /// Another replica's state, which has arrived whole.
+    Arrived(Arc<Arrival>),
 }
 
 impl fmt::Debug for Snapshot {
@@ -40,6 +42,7 @@ impl fmt::Debug for Snapshot {
         f.write_str(match self {
             Self::Point => "Point",
             Self::Picture(_) => "Picture",
+            Self::Arrived(_) => "Arrived",
         })
     }
 }

@@ -89,6 +89,7 @@ pub const ALLOWED: &[(&str, &[Rank])] = &[
     ("AgentCalls.seal", AGENTS),
     ("AgentCalls.blob", AGENTS),
     ("AgentCalls.keep", AGENTS),
+    ("PeerCalls.peer", &[Rank::Node]),
     ("JoinCalls.join", &[Rank::Stranger]),
     ("JoinCalls.enrol", &[Rank::Node]),
     ("JoinCalls.renew", &[Rank::Node, Rank::Agent, Rank::Lapsed]),

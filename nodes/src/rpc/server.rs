@@ -9,19 +9,20 @@ use super::api::{
     ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
 use super::porter::{Gate, Porter};
-use super::service::{AgentCalls, ClientCalls, JoinCalls};
+use super::service::{AgentCalls, ClientCalls, JoinCalls, PeerCalls};
 use crate::control::Presence;
 use crate::identity::door::{JoinDoor, Reception};
 use crate::network::{Principal, SharedListener, Stream, Who};
+use crate::replica::{PeerAnswer, PeerCall, PeerSide};
 use crate::wire;
-use crate::wire::frame::{Frames, MAX_BLOB_PART, MAX_LOG_PART};
+use crate::wire::frame::{Frames, Limits, MAX_BLOB_PART, MAX_LOG_PART};
 use crate::wire::hello::{Guest, Hello, HelloError, Refused, RefusedKind, Role, receive_guest};
 use async_trait::async_trait;
 use futures::StreamExt;
 use otto_actors::ports::control::{
     Bid, BidAnswer, BlobPart, LinkError, Report, ReportAnswer, SharedControl,
 };
-use otto_core::ids::{AgentRef, Digest, PlanHash, RunId};
+use otto_core::ids::{AgentRef, Digest, NodeId, PlanHash, RunId};
 use otto_core::lease::LeaseId;
 use serde_bytes::ByteBuf;
 use std::fmt;
@@ -82,6 +83,8 @@ pub struct Doors {
     pub clients: SharedClientSide,
     /// What answers agents.
     pub agents: SharedControl,
+    /// What answers other control processes; nothing where this node is alone.
+    pub peers: Option<PeerSide>,
     /// Where it is counted who is there.
     pub presence: Presence,
     /// What says who may call what.
@@ -94,11 +97,30 @@ pub struct Doors {
 const MAX_CONNECTIONS: usize = 1024;
 /// The most calls of one connection that are answered at a time; more are told to come again.
 const MAX_IN_FLIGHT: usize = 64;
+/// The same for another control process, which calls for all its groups over one connection.
+const MAX_PEER_IN_FLIGHT: usize = 1024;
 /// The pause after a listener failed, which it does when there are too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes connections and answers them, for ever. Dropping the future ends all of them.
 pub async fn serve(listener: SharedListener, doors: Doors) {
+    accept(listener, |stream, principal| answer(stream, principal, doors.clone())).await;
+}
+
+/// As [`serve`], for other control processes alone: what a node does that belongs to no group yet.
+pub async fn serve_peers(listener: SharedListener, hello: Hello, porter: Porter, side: PeerSide) {
+    let answer = |stream, principal| {
+        answer_peer(stream, principal, hello.clone(), porter.clone(), side.clone())
+    };
+    accept(listener, answer).await;
+}
+
+async fn accept<Answering>(
+    listener: SharedListener,
+    answer: impl Fn(Stream, Principal) -> Answering,
+) where
+    Answering: Future<Output = Result<(), HelloError>> + Send + 'static,
+{
     let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -111,9 +133,9 @@ pub async fn serve(listener: SharedListener, doors: Doors) {
                 continue;
             }
         };
-        let doors = doors.clone();
+        let answering = answer(stream, principal);
         connections.spawn(async move {
-            if let Err(error) = answer(stream, principal, doors).await {
+            if let Err(error) = answering.await {
                 tracing::info!(%error, "a connection was closed before it was greeted");
             }
             drop(place);
@@ -139,20 +161,63 @@ async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<()
             let _visit = doors.presence.enter();
             let frames = guest.welcome(&doors.hello).await?;
             let side = ClientDoor { principal, side: doors.clients };
-            execute(frames, side.serve(), gate).await;
+            execute(frames, side.serve(), gate, MAX_IN_FLIGHT).await;
         }
         Role::Agent => {
             let frames = guest.welcome(&doors.hello).await?;
             let side = AgentDoor { principal, side: doors.agents };
-            execute(frames, side.serve(), gate).await;
+            execute(frames, side.serve(), gate, MAX_IN_FLIGHT).await;
         }
         Role::Newcomer => {
             let Some(reception) = doors.admission else { return turn_away(guest).await };
             let frames = guest.welcome(&doors.hello).await?;
-            execute(frames, JoinDoor::new(principal, reception).serve(), gate).await;
+            let door = JoinDoor::new(principal, reception);
+            execute(frames, door.serve(), gate, MAX_IN_FLIGHT).await;
         }
-        Role::Control => turn_away(guest).await?,
+        Role::Control => match (doors.peers, principal.who) {
+            (Some(side), Who::Node(node)) => {
+                welcome_peer(guest, &doors.hello, PeerDoor { node, side }, gate).await?;
+            }
+            (_, _) => turn_away(guest).await?,
+        },
     }
+    Ok(())
+}
+
+async fn answer_peer(
+    stream: Stream,
+    principal: Principal,
+    hello: Hello,
+    porter: Porter,
+    side: PeerSide,
+) -> Result<(), HelloError> {
+    let guest = receive_guest(stream, &hello).await?;
+    let principal = match porter.welcome(principal, guest.hello.role, None) {
+        Ok(principal) => principal,
+        Err(refused) => return guest.refuse(refused).await,
+    };
+    let gate = porter.gate(&principal);
+    match (guest.hello.role, principal.who) {
+        (Role::Control, Who::Node(node)) => {
+            welcome_peer(guest, &hello, PeerDoor { node, side }, gate).await
+        }
+        (_, _) => {
+            let what = "this node has not joined its cluster yet".to_owned();
+            let help = "ask another node, or try again in a moment".to_owned();
+            guest.refuse(Refused { kind: RefusedKind::Busy, what, help }).await
+        }
+    }
+}
+
+async fn welcome_peer(
+    guest: Guest,
+    hello: &Hello,
+    door: PeerDoor,
+    gate: Gate,
+) -> Result<(), HelloError> {
+    let mut frames = guest.welcome(hello).await?;
+    frames.codec_mut().set_limits(Limits::PEER);
+    execute(frames, door.serve(), gate, MAX_PEER_IN_FLIGHT).await;
     Ok(())
 }
 
@@ -163,14 +228,14 @@ async fn turn_away(guest: Guest) -> Result<(), HelloError> {
 }
 
 /// Answers the calls of a connection, each only after the gate has let it pass.
-async fn execute<S>(frames: Frames, serve: S, gate: Gate)
+async fn execute<S>(frames: Frames, serve: S, gate: Gate, most: usize)
 where
     S: Serve + Clone,
     S::Req: tarpc::RequestName + serde::de::DeserializeOwned,
     S::Resp: serde::Serialize,
 {
     let channel = BaseChannel::new(Config::default(), wire::answerer(frames));
-    let calls = channel.max_concurrent_requests(MAX_IN_FLIGHT).execute(serve.before(gate));
+    let calls = channel.max_concurrent_requests(most).execute(serve.before(gate));
     calls.for_each_concurrent(None, |call| call).await;
 }
 
@@ -325,6 +390,19 @@ impl AgentCalls for AgentDoor {
         self.own(agent)?;
         check_blob_part(&part).map_err(LinkError::Refused)?;
         self.side.keep(agent, lease, part).await
+    }
+}
+
+/// Another control process' connection.
+#[derive(Clone, Debug)]
+struct PeerDoor {
+    node: NodeId,
+    side: PeerSide,
+}
+
+impl PeerCalls for PeerDoor {
+    async fn peer(self, _: Context, call: PeerCall) -> PeerAnswer {
+        self.side.answer(self.node, call).await
     }
 }
 

@@ -5,6 +5,7 @@ use super::api::{
     ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
 use super::join::{Enrol, Join, JoinError, Joined, Renew};
+use crate::replica::{PeerAnswer, PeerCall};
 use otto_actors::ports::control::{Bid, BidAnswer, BlobPart, LinkError, Report, ReportAnswer};
 use otto_core::ids::{AgentRef, Digest, PlanHash, RunId};
 use otto_core::lease::LeaseId;
@@ -45,6 +46,13 @@ pub trait ClientCalls {
     async fn status() -> Result<NodeStatus, ApiError>;
     /// Asks the node to leave, or to go on from another image.
     async fn stop(stop: Stop) -> Result<Stopped, ApiError>;
+}
+
+/// What control processes call of each other.
+#[tarpc::service]
+pub trait PeerCalls {
+    /// What replication asks.
+    async fn peer(call: PeerCall) -> PeerAnswer;
 }
 
 /// What agents call: [`otto_actors::ports::control::Control`] over the wire.

@@ -25,6 +25,10 @@ pub(crate) enum Slot {
     Vote = 1,
     /// Up to where the log was purged.
     Purged = 2,
+    /// How often this node was started: one row, with *meta*.
+    Starts = 3,
+    /// What other nodes showed: one row, with *meta*.
+    Roll = 4,
 }
 
 /// A change to one shard's log.

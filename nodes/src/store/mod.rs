@@ -31,4 +31,5 @@ pub use open::{FORMAT, OpenError};
 pub(crate) use fault::Health;
 pub(crate) use log::{Log, LogChange, Slot};
 pub(crate) use open::{Store, StoreConfig};
-pub(crate) use state::{Batch, Picture, State};
+pub(crate) use spaces::{Rows, Taken};
+pub(crate) use state::{Arrival, Batch, Picture, State};

@@ -118,6 +118,8 @@ pub(crate) struct Store {
     pub(crate) shards: u16,
     /// Raised whenever a backup is restored.
     pub(crate) incarnation: u32,
+    /// A number that no other store has.
+    pub(crate) birth: u64,
     /// Held, since it is the right to use the files.
     disk: Box<dyn Disk>,
 }
@@ -139,8 +141,8 @@ impl Store {
             started.map_err(|error| OpenError::from_io(&disk.place(), "", &error))?;
         }
         let health = opening.health;
-        let Identity { shards, incarnation, .. } = pair.identity;
-        Ok(Self { log, state, health, shards, incarnation, disk })
+        let Identity { shards, incarnation, birth, .. } = pair.identity;
+        Ok(Self { log, state, health, shards, incarnation, birth, disk })
     }
 
     /// Why this store can't be used after all: its fault, or else what its user says.

@@ -5,12 +5,14 @@
 //! finished, is owned by nobody, and swept away in small batches.
 
 use super::apply::read_head;
-use super::base::{Base, Commit};
+use super::base::{Base, Commit, unseal};
 use super::fault::Fault;
 use super::state::{HEADS, JOURNALS, Picture, SHARDS, Standing, WAKES};
 use otto_core::ids::ShardId;
 use otto_core::time::Timestamp;
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::oneshot;
 
@@ -22,11 +24,11 @@ pub(super) const ROWS_BYTES: usize = 256 << 10;
 /// How many rows of each table are swept at once: applying waits for them.
 const SWEPT_ROWS: usize = 512;
 
-/// Some rows of a shard, without their space, as they are on disk.
-#[derive(Debug, Default)]
+/// Some rows of a shard, without their space, as they are on disk and as they travel.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Rows {
-    heads: Vec<((u8, u128), Vec<u8>)>,
-    journals: Vec<((u8, u128, u64), Vec<u8>)>,
+    heads: Vec<((u8, u128), ByteBuf)>,
+    journals: Vec<((u8, u128, u64), ByteBuf)>,
 }
 
 /// Up to where a picture's rows were taken.
@@ -34,6 +36,25 @@ pub(crate) struct Rows {
 pub(crate) struct Taken {
     head: Option<(u8, u128)>,
     journal: Option<(u8, u128, u64)>,
+}
+
+impl Rows {
+    /// Adds the rows to a digest.
+    pub(crate) fn hash(&self, digest: &mut blake3::Hasher) {
+        for ((kind, id), head) in &self.heads {
+            digest.update(&[*kind]).update(&id.to_be_bytes()).update(head);
+        }
+        for ((kind, id, version), entry) in &self.journals {
+            digest.update(&[*kind]).update(&id.to_be_bytes()).update(&version.to_be_bytes());
+            digest.update(entry);
+        }
+    }
+
+    /// Whether every row is as it was sealed.
+    fn are_whole(&self) -> bool {
+        self.heads.iter().all(|(_, head)| read_head(head).is_ok())
+            && self.journals.iter().all(|(_, entry)| unseal(entry).is_ok())
+    }
 }
 
 impl Picture {
@@ -56,7 +77,7 @@ impl Picture {
             let (_, kind, id) = key.value();
             if taken.head != Some((kind, id)) {
                 bytes += head.value().len();
-                rows.heads.push(((kind, id), head.value().to_vec()));
+                rows.heads.push(((kind, id), ByteBuf::from(head.value())));
             }
         }
         let (kind, id, version) = taken.journal.unwrap_or_default();
@@ -69,7 +90,7 @@ impl Picture {
             let (_, kind, id, version) = key.value();
             if taken.journal != Some((kind, id, version)) {
                 bytes += entry.value().len();
-                rows.journals.push(((kind, id, version), entry.value().to_vec()));
+                rows.journals.push(((kind, id, version), ByteBuf::from(entry.value())));
             }
         }
         taken.head = rows.heads.last().map(|(key, _)| *key).or(taken.head);
@@ -82,8 +103,10 @@ impl Picture {
 pub(super) enum SpaceOrder {
     /// Begin a new one.
     Begin(oneshot::Sender<Result<u32, Fault>>),
-    /// Put rows into one.
-    Receive(u32, Rows, oneshot::Sender<Result<(), Fault>>),
+    /// Put rows into one; false where they are not whole, or the space is received no more.
+    Receive(u32, Rows, oneshot::Sender<Result<bool, Fault>>),
+    /// Receive no more into one; it is swept unless a shard owns it by now.
+    Abandon(u32),
     /// Make one a shard's current, durably.
     Adopt(ShardId, Standing, oneshot::Sender<Result<(), Fault>>),
     /// Sweep a batch; answers whether there is more.
@@ -127,6 +150,34 @@ impl Spaces {
         Ok(space)
     }
 
+    /// Puts rows into a space that is being received; false where they are not whole, for what
+    /// travelled badly must not spread, or where nothing is received there any more.
+    pub(super) fn receive(&self, base: &Base, space: u32, rows: &Rows) -> Result<bool, Fault> {
+        if !self.receiving.contains(&space) || !rows.are_whole() {
+            return Ok(false);
+        }
+        base.write(Commit::Visible, |transaction| {
+            let mut heads = transaction.open_table(HEADS)?;
+            let mut wakes = transaction.open_table(WAKES)?;
+            for ((kind, id), head) in &rows.heads {
+                heads.insert((space, *kind, *id), head.as_slice())?;
+                if let Some(Timestamp(wake)) = read_head(head)?.head.wake {
+                    wakes.insert((space, wake, *kind, *id), ())?;
+                }
+            }
+            let mut journals = transaction.open_table(JOURNALS)?;
+            for ((kind, id, version), entry) in &rows.journals {
+                journals.insert((space, *kind, *id, *version), entry.as_slice())?;
+            }
+            Ok(true)
+        })
+    }
+
+    /// Receives no more into a space.
+    pub(super) fn abandon(&mut self, space: u32) {
+        self.receiving.remove(&space);
+    }
+
     /// Makes a space a shard's current, and leaves the one before it to be swept.
     pub(super) fn adopt(
         &mut self,
@@ -161,24 +212,6 @@ impl Spaces {
         }
         Ok(self.unowned.difference(&self.receiving).next().is_some())
     }
-}
-
-pub(super) fn receive(base: &Base, space: u32, rows: &Rows) -> Result<(), Fault> {
-    base.write(Commit::Visible, |transaction| {
-        let mut heads = transaction.open_table(HEADS)?;
-        let mut wakes = transaction.open_table(WAKES)?;
-        for ((kind, id), head) in &rows.heads {
-            heads.insert((space, *kind, *id), head.as_slice())?;
-            if let Some(Timestamp(wake)) = read_head(head)?.head.wake {
-                wakes.insert((space, wake, *kind, *id), ())?;
-            }
-        }
-        let mut journals = transaction.open_table(JOURNALS)?;
-        for ((kind, id, version), entry) in &rows.journals {
-            journals.insert((space, *kind, *id, *version), entry.as_slice())?;
-        }
-        Ok(())
-    })
 }
 
 /// Removes some rows of a space; true when these were the last.

@@ -9,7 +9,7 @@ use super::apply::{self, Applied};
 use super::base::{Base, Commit, damaged, seal, unseal};
 use super::executor::Batcher;
 use super::fault::Fault;
-use super::spaces::{self, SpaceOrder, Spaces, Taken};
+use super::spaces::{self, Rows, SpaceOrder, Spaces};
 use otto_core::ids::ShardId;
 use otto_core::journal::{Proposal, Verdict};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
@@ -126,20 +126,20 @@ impl State {
         self.order(|reply| Order::Settle(shard, reply)).await
     }
 
-    /// Puts what a picture of another replica shows into the place of what this one has, up to the
-    /// mark that goes with it.
-    pub(crate) async fn install(
+    /// Begins a new space, for what another replica sends.
+    pub(crate) async fn begin(&self) -> Result<Arrival, Fault> {
+        let space = self.order(|reply| Order::Space(SpaceOrder::Begin(reply))).await?;
+        Ok(Arrival { space, state: self.clone() })
+    }
+
+    /// Puts a space into the place of what a shard has, durably, up to the mark that goes with it.
+    pub(crate) async fn adopt(
         &self,
         shard: ShardId,
-        picture: &Picture,
+        arrival: &Arrival,
         mark: Vec<u8>,
     ) -> Result<(), Fault> {
-        let space = self.order(|reply| Order::Space(SpaceOrder::Begin(reply))).await?;
-        let mut taken = Taken::default();
-        while let Some(rows) = picture.rows(&mut taken)? {
-            self.order(|reply| Order::Space(SpaceOrder::Receive(space, rows, reply))).await?;
-        }
-        let standing = Standing { space, mark };
+        let standing = Standing { space: arrival.space, mark };
         self.order(|reply| Order::Space(SpaceOrder::Adopt(shard, standing, reply))).await
     }
 
@@ -173,6 +173,29 @@ impl State {
             let standing = standing(&transaction, shard)?;
             Ok(standing.map(|Standing { space, mark }| Picture { mark, space, transaction }))
         })
+    }
+}
+
+/// A space that is being received. When it is dropped, nothing more is put into it, and unless it
+/// was adopted it is swept.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    space: u32,
+    state: State,
+}
+
+impl Arrival {
+    /// Puts rows into the space; false where they are not whole.
+    pub(crate) async fn receive(&self, rows: Rows) -> Result<bool, Fault> {
+        let order = |reply| Order::Space(SpaceOrder::Receive(self.space, rows, reply));
+        self.state.order(order).await
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        // Where the store was closed, whoever opens it next sweeps.
+        self.state.orders.send(Order::Space(SpaceOrder::Abandon(self.space))).ok();
     }
 }
 
@@ -279,8 +302,9 @@ impl Applier {
             SpaceOrder::Begin(reply) => drop(reply.send(self.spaces.begin(&self.base))),
             SpaceOrder::Receive(space, rows, reply) => {
                 self.unsettled_bytes += spaces::ROWS_BYTES;
-                drop(reply.send(spaces::receive(&self.base, space, &rows)));
+                drop(reply.send(self.spaces.receive(&self.base, space, &rows)));
             }
+            SpaceOrder::Abandon(space) => self.spaces.abandon(space),
             SpaceOrder::Adopt(shard, standing, reply) => {
                 let before = self.current.get(&shard.0).map(|before| before.space);
                 let adopted = self.spaces.adopt(&self.base, shard, &standing, before);

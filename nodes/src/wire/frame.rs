@@ -12,6 +12,9 @@ pub const MAX_REQUEST: usize = 1 << 20;
 /// The most bytes that a client or an agent takes in one frame from its control process: enough for
 /// the largest plan and for the largest entry of its journal.
 pub const MAX_ANSWER: usize = 16 << 20;
+/// The most bytes that control processes send each other in one frame: an entry of a log is as large
+/// as the largest proposal.
+pub const MAX_PEER: usize = 16 << 20;
 /// The most bytes of a log that travel in one frame.
 pub const MAX_LOG_PART: usize = 256 << 10;
 /// The most bytes of a blob that travel in one frame.
@@ -42,6 +45,8 @@ impl Limits {
     pub const CALLER: Self = Self { reads: MAX_ANSWER, writes: MAX_REQUEST };
     /// Of whoever answers.
     pub const ANSWERER: Self = Self { reads: MAX_REQUEST, writes: MAX_ANSWER };
+    /// Of control processes among themselves.
+    pub const PEER: Self = Self { reads: MAX_PEER, writes: MAX_PEER };
 }
 
 /// Four bytes of length, most significant first, and that many bytes.

@@ -7,7 +7,7 @@ use otto_actors::ports::journal::{JournalError, SharedJournal};
 use otto_core::ids::ShardId;
 use otto_core::journal::{EntityId, EntityKind, Head, Item, Proposal, Verdict};
 use otto_core::time::Timestamp;
-use otto_nodes::replica::{Shards, ShardsConfig};
+use otto_nodes::replica::{Alone, Shards, ShardsConfig};
 use otto_nodes::store::{Fault, OpenError, StoreFile};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +27,8 @@ fn live<T>(life: impl Future<Output = T>) -> T {
 }
 
 async fn open(disk: &SimulatedDisk) -> Result<Shards, OpenError> {
-    let config = ShardsConfig { node: 1, shards: SHARDS, seed: 7 };
-    Shards::open(Box::new(disk.mount()), &Tasks::default(), config).await
+    let config = ShardsConfig { shards: SHARDS, seed: 7, ..ShardsConfig::default() };
+    Shards::open(Box::new(disk.mount()), &Tasks::default(), config, Arc::new(Alone)).await
 }
 
 /// Opens, and waits until every shard serves.

@@ -10,7 +10,7 @@ use crate::sabotage::Saboteur;
 use crate::writers::Tasks;
 use otto_core::ids::ShardId;
 use otto_nodes::control::{ControlConfig, OpenStore, Outside, attend};
-use otto_nodes::replica::{Shards, ShardsConfig};
+use otto_nodes::replica::{Alone, Shards, ShardsConfig};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -60,7 +60,9 @@ impl ControlHost {
     async fn serve(&self) -> Result<(), String> {
         let listener = SimulatedListener::bind(PORT, "sim").await.map_err(|e| e.to_string())?;
         let config = ShardsConfig { shards: crate::world::SHARDS, ..ShardsConfig::default() };
-        let opened = Shards::open(Box::new(self.disk.mount()), &Tasks::default(), config).await;
+        let opened =
+            Shards::open(Box::new(self.disk.mount()), &Tasks::default(), config, Arc::new(Alone))
+                .await;
         let shards = opened.map_err(|error| error.to_string())?;
         let Common { blobs, history, bug } = &self.common;
         let mut journals = Vec::new();

@@ -1,11 +1,12 @@
 //! What is in the folder: refused where it is not ours, and never lost.
 
 use super::{entity, item, open, proposal, serve};
-use crate::replica::{Shards, ShardsConfig};
+use crate::replica::{Alone, Shards, ShardsConfig};
 use crate::store::{FORMAT, Folder, OpenError, StoreFile, Threads};
 use otto_core::journal::Verdict;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 #[tokio::test]
 async fn one_folder_has_one_node() {
@@ -171,7 +172,8 @@ async fn a_folder_belongs_to_one_node_and_keeps_its_number_of_shards() {
     let folder = used_folder().await;
     let as_node = async |node| {
         let disk = Box::new(Folder::lock(folder.path())?);
-        Shards::open(disk, &Threads, ShardsConfig { node, shards: 99, seed: 1 }).await
+        let config = ShardsConfig { node, shards: 99, seed: 1, ..ShardsConfig::default() };
+        Shards::open(disk, &Threads, config, Arc::new(Alone)).await
     };
     let refused = as_node(2).await.map(drop).map_err(Refusal::from);
     assert_eq!(refused, Err(Refusal::Foreign(STATE)));

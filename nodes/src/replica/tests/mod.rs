@@ -1,17 +1,19 @@
 //! Shards on real files, from outside.
 
 mod files;
+mod group;
 mod journal;
 mod killed;
 mod snapshot;
 
-use super::{Shards, ShardsConfig};
+use super::{Alone, Shards, ShardsConfig};
 use crate::store::{Folder, OpenError, Threads};
 use otto_actors::ports::journal::SharedJournal;
 use otto_core::ids::ShardId;
 use otto_core::journal::{EntityId, EntityKind, Head, Item, Proposal};
 use otto_core::time::Timestamp;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SHARD: ShardId = ShardId(3);
@@ -22,7 +24,8 @@ async fn open(folder: &Path) -> Result<Shards, OpenError> {
     let disk = Box::new(Folder::lock(folder)?);
     // No two stores of a test may take themselves for one.
     let seed = NEXT_SEED.fetch_add(1, Ordering::Relaxed);
-    Shards::open(disk, &Threads, ShardsConfig { seed, ..ShardsConfig::default() }).await
+    let config = ShardsConfig { seed, ..ShardsConfig::default() };
+    Shards::open(disk, &Threads, config, Arc::new(Alone)).await
 }
 
 /// Opens, and waits until the one shard that these tests use serves.

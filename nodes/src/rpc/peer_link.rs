@@ -1,0 +1,135 @@
+//! Replication's calls to other control processes: one connection to each, for all groups.
+
+use super::link::{Link, Open};
+use super::service::PeerCallsClient;
+use crate::network::SharedRoutes;
+use crate::replica::{PeerAnswer, PeerCall, Peers, Unreached};
+use crate::wire::frame::Limits;
+use crate::wire::hello::{Build, Hello, Role};
+use crate::wire::{self, deadline};
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tarpc::client::RpcError;
+
+/// Connections to other control processes, made when they are first needed and again when they
+/// break.
+pub struct PeerLinks {
+    routes: SharedRoutes,
+    hello: Hello,
+    links: Mutex<BTreeMap<String, Arc<PeerLink>>>,
+}
+
+impl fmt::Debug for PeerLinks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PeerLinks").field(&self.routes).finish()
+    }
+}
+
+impl PeerLinks {
+    /// Links over these routes.
+    #[must_use]
+    pub fn new(routes: SharedRoutes, build: Build) -> Self {
+        Self { routes, hello: Hello::new(Role::Control, build), links: Mutex::default() }
+    }
+
+    fn link(&self, address: &str) -> Arc<PeerLink> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let link = links.entry(address.to_owned()).or_insert_with(|| {
+            let spawn = |mut frames: wire::frame::Frames| {
+                frames.codec_mut().set_limits(Limits::PEER);
+                let config = tarpc::client::Config::default();
+                PeerCallsClient::new(config, wire::caller(frames)).spawn()
+            };
+            let link = Link::new(self.routes.to(address), self.hello.clone(), spawn);
+            let (link, opening) = (Arc::new(link), Mutex::default());
+            Arc::new(PeerLink { link, opening, answers: AtomicU64::new(0) })
+        });
+        Arc::clone(link)
+    }
+}
+
+type Opening = Shared<BoxFuture<'static, Result<Open<PeerCallsClient>, String>>>;
+
+/// The connection to one control process.
+struct PeerLink {
+    link: Arc<Link<PeerCallsClient>>,
+    opening: Mutex<Option<Opening>>,
+    /// How many calls were answered.
+    answers: AtomicU64,
+}
+
+impl PeerLink {
+    /// The open connection. Many callers wait for one attempt, which none of them cuts short: what
+    /// they wait for in a hurry may take longer to connect.
+    async fn open(&self) -> Result<Open<PeerCallsClient>, String> {
+        let opening = {
+            let mut known = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+            match known.as_ref().filter(|known| !matches!(known.peek(), Some(Err(_)))) {
+                Some(opening) => opening.clone(),
+                None => {
+                    let link = Arc::clone(&self.link);
+                    let open = async move { link.open().await.map_err(|error| error.to_string()) };
+                    let opening = open.boxed().shared();
+                    tokio::spawn(opening.clone());
+                    known.insert(opening).clone()
+                }
+            }
+        };
+        opening.await
+    }
+
+    /// Drops a connection that is broken, unless there is a later one.
+    async fn close(&self, generation: u64) {
+        {
+            let mut known = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+            let broken = |open: &Opening| matches!(open.peek(), Some(Ok(open)) if open.generation == generation);
+            if known.as_ref().is_some_and(broken) {
+                *known = None;
+            }
+        }
+        self.link.close(generation).await;
+    }
+
+    async fn call(&self, call: PeerCall, allowed: Duration) -> Result<PeerAnswer, String> {
+        let late = || format!("no answer in {} ms", allowed.as_millis());
+        let end = tokio::time::Instant::now() + allowed;
+        let open = tokio::time::timeout_at(end, self.open()).await.map_err(|_| late())??;
+        let answers = self.answers.load(Ordering::Relaxed);
+        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        // Ours ends the call; tarpc's own deadline only bounds what the other end does with it.
+        let context = deadline::context(left * 2, tarpc::trace::Context::default());
+        let cause = match tokio::time::timeout_at(end, open.calls.peer(context, call)).await {
+            Ok(Ok(answer)) => {
+                self.answers.fetch_add(1, Ordering::Relaxed);
+                return Ok(answer);
+            }
+            Ok(Err(RpcError::Server(error))) => return Err(error.to_string()),
+            // Others are answered: it is not the connection that is slow.
+            Err(_) if self.answers.load(Ordering::Relaxed) != answers => return Err(late()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => late(),
+        };
+        self.close(open.generation).await;
+        Err(cause)
+    }
+}
+
+#[async_trait]
+impl Peers for PeerLinks {
+    async fn call(
+        &self,
+        address: &str,
+        call: PeerCall,
+        allowed: Duration,
+    ) -> Result<PeerAnswer, Unreached> {
+        let node = call.to();
+        let answer = self.link(address).call(call, allowed).await;
+        answer.map_err(|cause| Unreached { node, address: address.to_owned(), cause })
+    }
+}
