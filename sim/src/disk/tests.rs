@@ -12,6 +12,7 @@ use otto_nodes::store::{Fault, OpenError, StoreFile};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SHARDS: u16 = 2;
