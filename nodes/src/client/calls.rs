@@ -5,10 +5,12 @@ use crate::rpc::api::{
     AgentView, Ask, ClientWish, Follow, Followed, ListRuns, ListStages, Listed, LogPart,
     NodeStatus, ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
+use crate::rpc::cluster::{ChangeMember, ClusterView, NewToken, TokenView};
+use crate::rpc::service::ClientCallsClient;
 use crate::wire::deadline::{FOLLOW, USUAL};
 use crate::wire::frame::MAX_BLOB_PART;
 use otto_actors::ports::control::BlobPart;
-use otto_core::ids::{Attempt, CommandId, Digest, PlanHash, RunId, StageId};
+use otto_core::ids::{Attempt, CommandId, Digest, PlanHash, RunId, StageId, TokenHash};
 use otto_core::plan::Plan;
 use serde_bytes::ByteBuf;
 use std::fs::File;
@@ -257,5 +259,55 @@ impl Client {
             async move { calls.stop(context, stop).await }
         })
         .await
+    }
+
+    /// The cluster that the node belongs to.
+    ///
+    /// # Errors
+    /// When it belongs to none, or cannot be reached.
+    pub async fn cluster(&self) -> Result<ClusterView, ClientError> {
+        self.call(USUAL, |calls, context| async move { calls.cluster(context).await }).await
+    }
+
+    /// Wishes something about a node or an agent of the cluster.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or no answer comes.
+    pub async fn change_member(&self, change: ChangeMember) -> Result<(), ClientError> {
+        let call = |calls: ClientCallsClient, context| async move {
+            calls.change_member(context, change).await
+        };
+        self.call(FOLLOW, call).await
+    }
+
+    /// The cluster's tokens, without their secrets.
+    ///
+    /// # Errors
+    /// When the node belongs to no cluster, or cannot be reached.
+    pub async fn tokens(&self) -> Result<Vec<TokenView>, ClientError> {
+        self.call(USUAL, |calls, context| async move { calls.tokens(context).await }).await
+    }
+
+    /// Makes a token of a secret that the caller drew.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or no answer comes.
+    pub async fn create_token(&self, new: NewToken) -> Result<(), ClientError> {
+        self.call(FOLLOW, |calls, context| {
+            let new = new.clone();
+            async move { calls.create_token(context, new).await }
+        })
+        .await
+    }
+
+    /// Lets a token count no more.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or no answer comes.
+    pub async fn revoke_token(&self, token: TokenHash) -> Result<(), ClientError> {
+        let call = |calls: ClientCallsClient, context| async move {
+            calls.revoke_token(context, token).await
+        };
+        self.call(FOLLOW, call).await
     }
 }

@@ -26,6 +26,7 @@ mod following;
 mod help;
 mod init;
 mod logs;
+mod nodes;
 mod replay;
 mod repository;
 mod retry;
@@ -117,6 +118,8 @@ enum Command {
     Retry(retry::RetryCommand),
     /// Say why a run or a stage is where it is
     Why(why::Why),
+    /// Show the cluster's nodes and agents: list, drain, resume, remove
+    Nodes(nodes::Nodes),
     /// Show the exact state of a run at any time
     Replay(replay::Replay),
     /// Step libraries: list, docs, new, test, pack
@@ -216,6 +219,7 @@ impl Command {
             | Self::Logs(_)
             | Self::Cancel(_)
             | Self::Why(_)
+            | Self::Nodes(_)
             | Self::Replay(_)
             | Self::Steps(_)
             | Self::Config(_)
@@ -238,6 +242,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
         Command::Cancel(cancel) => cancel.run(context),
         Command::Retry(retry) => retry.run(context),
         Command::Why(why) => why.run(context),
+        Command::Nodes(nodes) => nodes.run(context),
         Command::Replay(replay) => replay.run(context),
         Command::Steps(steps) => steps.run(context),
         Command::Config(config) => config.run(context),

@@ -1,5 +1,6 @@
 //! What answers clients: each call is handed to the actors, or read from what they left.
 
+use super::council::Council;
 use super::{ControlConfig, Ending};
 use crate::network::Principal;
 use crate::rpc::api::{
@@ -7,6 +8,7 @@ use crate::rpc::api::{
     NodeStatus, ReadBlob, ReadLog, Reason, Retry, StagePhase, StageView, Stop, Stopped, Submit,
     Submitted, Why,
 };
+use crate::rpc::cluster::{ChangeMember, ClusterView, NewToken, TokenView};
 use crate::rpc::server::ClientSide;
 use crate::wire::deadline::LONG_POLL;
 use crate::wire::frame::{MAX_ANSWER, MAX_BLOB_PART, MAX_LOG_PART};
@@ -15,7 +17,7 @@ use otto_actors::control::ControlSide;
 use otto_actors::control::answers::{Source, SubmitRequest};
 use otto_actors::ports::control::BlobPart;
 use otto_actors::ports::logs::LogId;
-use otto_core::ids::{Digest, PlanHash, RunId, StageId};
+use otto_core::ids::{Digest, PlanHash, RunId, StageId, TokenHash};
 use otto_core::run::Run;
 use otto_core::run::command::{Command, Continuation, Wish};
 use otto_core::run::state::{Phase, StageState};
@@ -32,6 +34,7 @@ const MAX_STAGES: u32 = 1000;
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) side: ControlSide,
+    pub(super) council: Council,
     pub(super) config: ControlConfig,
     /// Since when this process answers.
     pub(super) since: Timestamp,
@@ -229,6 +232,26 @@ impl ClientSide for Desk {
         // Where the channel is full, this process is on its way out already.
         self.endings.try_send(ending).ok();
         Ok(stopped)
+    }
+
+    async fn cluster(&self) -> Result<ClusterView, ApiError> {
+        self.council.view().await
+    }
+
+    async fn change_member(&self, by: &Principal, change: ChangeMember) -> Result<(), ApiError> {
+        self.council.change(by, change).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenView>, ApiError> {
+        self.council.tokens().await
+    }
+
+    async fn create_token(&self, by: &Principal, new: NewToken) -> Result<(), ApiError> {
+        self.council.create_token(by, new).await
+    }
+
+    async fn revoke_token(&self, by: &Principal, token: TokenHash) -> Result<(), ApiError> {
+        self.council.revoke_token(by, token).await
     }
 }
 

@@ -5,6 +5,7 @@
 //!                          └─▶ Control (agents)─┴─▶ ControlSide: actors ──▶ journals ──▶ store
 //! ```
 
+mod council;
 mod denial;
 mod desk;
 mod presence;
@@ -17,10 +18,12 @@ use crate::identity::door::Reception;
 use crate::network::SharedListener;
 use crate::replica::{Alone, Shards, ShardsConfig};
 use crate::rpc::api::Successor;
+use crate::rpc::cluster::Live;
 use crate::rpc::porter::Porter;
 use crate::rpc::server::{Doors, serve};
 use crate::store::{Disk, Executor, Fault};
 use crate::wire::hello::{Build, Hello, Refused, Role};
+use council::Council;
 use desk::Desk;
 use futures::future::try_join_all;
 use otto_actors::control::{ControlSide, Ports, Settings};
@@ -31,7 +34,8 @@ use otto_actors::ports::journal::SharedJournal;
 use otto_actors::ports::logs::SharedLogs;
 use otto_actors::ports::sabotage::SharedSabotage;
 use otto_core::cluster::register::Register;
-use otto_core::ids::ShardId;
+use otto_core::ids::{NodeId, ShardId};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,8 +78,12 @@ pub struct Membership {
     pub listener: SharedListener,
     /// What callers are checked against; whoever reads the cluster's journal keeps it up.
     pub register: watch::Receiver<Arc<Register>>,
-    /// What receives newcomers.
+    /// What receives newcomers, and asks the cluster on behalf of people.
     pub reception: Arc<Reception>,
+    /// How the nodes are at this moment; whoever replicates among them keeps it up.
+    pub live: watch::Receiver<BTreeMap<NodeId, Live>>,
+    /// Whether artifacts and sealed logs outlive the node that keeps them.
+    pub shared_store: bool,
 }
 
 /// How a control process is to be.
@@ -178,7 +186,8 @@ pub async fn attend(
     let (endings, mut ended) = mpsc::channel(1);
     let hello = Hello::new(Role::Control, config.build.clone());
     let (idle, data) = (config.idle, config.data.clone());
-    let desk = Desk { side: side.clone(), config, since, endings };
+    let council = Council(membership.clone());
+    let desk = Desk { side: side.clone(), council, config, since, endings };
     let doors = Doors {
         hello,
         clients: Arc::new(desk),

@@ -12,6 +12,7 @@ use crate::rpc::join::{
 };
 use crate::rpc::service::JoinCalls;
 use async_trait::async_trait;
+use otto_actors::cluster::{ClusterSide, Denial};
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::{Newcomer, Wish};
 use otto_core::cluster::state::{Certificate, Holder, Member, Wanted};
@@ -21,12 +22,36 @@ use std::fmt;
 use std::sync::Arc;
 use tarpc::context::Context;
 
-/// What decides on newcomers, and journals it.
+/// What decides for the cluster, and journals it.
 #[async_trait]
 pub trait Admission: fmt::Debug + Send + Sync + 'static {
-    /// Lets the cluster decide on a wish of somebody with this key. When this returns `Ok`, it is
-    /// journaled. Every call may be repeated, and a repeat gets the same answer.
-    async fn admit(&self, wish: Wish, key: KeyId) -> Result<Admitted, JoinError>;
+    /// Lets the cluster decide on a wish; answers how it is then, journaled. Every call may be
+    /// repeated, and a repeat gets the same answer.
+    async fn wish(&self, wish: Wish) -> Result<Arc<Cluster>, Denial>;
+
+    /// How the cluster is now.
+    async fn view(&self) -> Result<Arc<Cluster>, Denial>;
+}
+
+#[async_trait]
+impl Admission for ClusterSide {
+    async fn wish(&self, wish: Wish) -> Result<Arc<Cluster>, Denial> {
+        ClusterSide::wish(self, wish).await
+    }
+
+    async fn view(&self) -> Result<Arc<Cluster>, Denial> {
+        ClusterSide::view(self).await
+    }
+}
+
+impl From<Denial> for JoinError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Refused(refusal) => refusal.into(),
+            Denial::NotHere => Self::NotReady(denial.to_string()),
+            Denial::Unanswered(_) => Self::Unknown(denial.to_string()),
+        }
+    }
 }
 
 /// Somebody whom the cluster admitted.
@@ -88,7 +113,9 @@ impl JoinDoor {
 
     async fn admit(&self, wish: Wish, key: PublicKey) -> Result<Joined, JoinError> {
         let Reception { authority, admission } = &*self.reception;
-        let admitted = admission.admit(wish, key.fingerprint()).await?;
+        let cluster = admission.wish(wish).await?;
+        let gone = || JoinError::NotReady("it was removed meanwhile".to_owned());
+        let admitted = Admitted::of(&cluster, key.fingerprint()).ok_or_else(gone)?;
         let Admitted { holder, certificate, facts } = admitted;
         let subject = Subject { cluster: facts.cluster, holder };
         let signed = authority.issue(subject, &key, certificate);

@@ -6,6 +6,7 @@ use super::lock::Lock;
 use super::place::Place;
 use super::serve::{Lifetime, serve};
 use super::start::LocalNode;
+use super::token::TokenCommand;
 use super::trouble::EXIT_INFRASTRUCTURE;
 use crate::client::{Client, ClientError};
 use crate::rpc::api::{NodeStatus, Stop, Stopped};
@@ -36,6 +37,8 @@ enum Command {
     Status(Status),
     /// Ask a node to leave; its runs go on when it is started again
     Stop(StopNode),
+    /// Tokens that let nodes, agents and people in: create, revoke, list
+    Token(TokenCommand),
 }
 
 #[derive(Args, Debug)]
@@ -76,7 +79,7 @@ struct StopNode {
 }
 
 #[derive(Args, Debug)]
-struct Data {
+pub(super) struct Data {
     /// The folder of its data [default: that of the local node]
     #[arg(long = "data", value_name = "FOLDER")]
     folder: Option<PathBuf>,
@@ -94,6 +97,7 @@ pub(super) fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Status(status) => in_runtime(status.run()),
         Command::Stop(stop) => in_runtime(stop.run()),
+        Command::Token(token) => in_runtime(token.run()),
     };
     done.unwrap_or_else(|refused| {
         // Where standard error is closed, the exit code is all that can be told.
@@ -164,7 +168,7 @@ fn wait_until_gone(place: &Place) -> Result<ExitCode, Refused> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn client(data: &Data) -> Result<Client, Refused> {
+pub(super) fn client(data: &Data) -> Result<Client, Refused> {
     let build = this_build().map_err(|error| Refused::at("look at", "/proc".as_ref(), &error))?;
     let client = Client::new(Arc::new(LocalNode::running(data.place()?)), build);
     Ok(client.patience(Duration::from_secs(10)))
@@ -214,7 +218,7 @@ fn describe(status: &NodeStatus) -> String {
     text
 }
 
-fn print(text: &str) -> Result<ExitCode, Refused> {
+pub(super) fn print(text: &str) -> Result<ExitCode, Refused> {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),

@@ -27,6 +27,7 @@ mod report;
 mod serve;
 mod start;
 pub mod system;
+mod token;
 mod trace;
 pub mod trouble;
 pub mod unix;

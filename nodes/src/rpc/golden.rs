@@ -8,6 +8,9 @@ use super::api::{
     ReadLog, Reason, Retry, StagePhase, StageView, Stop, Stopped, Submit, Submitted, Successor,
     Why,
 };
+use super::cluster::{
+    ChangeMember, ClusterAgent, ClusterView, Live, NewToken, NodeView, TokenPurpose, TokenView,
+};
 use super::join::{ClusterFacts, Enrol, Hidden, Join, JoinError, Joined, NodeAddresses, Renew};
 use super::service::{
     AgentCallsRequest, AgentCallsResponse, ClientCallsRequest, ClientCallsResponse,
@@ -21,10 +24,11 @@ use otto_actors::ports::control::{
 };
 use otto_actors::ports::routes::{Leader, Routes};
 use otto_core::capability::{Capabilities, Version};
-use otto_core::cluster::state::{Holder, JoinRole, Levels};
+use otto_core::cluster::state::{Holder, JoinRole, Levels, Standing, Wanted};
+use otto_core::cluster::survival::Survival;
 use otto_core::ids::{
-    AgentId, AgentRef, Attempt, ClusterId, CommandId, Digest, Epoch, NodeId, PlanHash, ProjectId,
-    RunId, ShardId, StageId,
+    AgentId, AgentRef, Attempt, ClusterId, CommandId, Digest, Epoch, KeyId, NodeId, PlanHash,
+    ProjectId, RunId, ShardId, StageId, TokenHash,
 };
 use otto_core::lease::LeaseId;
 use otto_core::run::duty::EndReason;
@@ -154,6 +158,49 @@ fn client_requests(frames: &mut Frames) {
     frames.request("client status", Req::Status {});
     let stop = Stop { pid: 77, busy_too: false, successor: Some(successor) };
     frames.request("client stop", Req::Stop { stop });
+}
+
+fn cluster_frames(frames: &mut Frames) {
+    use {ClientCallsRequest as Req, ClientCallsResponse as Resp};
+    frames.request("client cluster", Req::Cluster {});
+    let change = ChangeMember::Drain(NodeId(2));
+    frames.request("client change member", Req::ChangeMember { change });
+    frames.request("client tokens", Req::Tokens {});
+    let token = TokenHash([4; 32]);
+    let purpose = TokenPurpose::Join { role: JoinRole::Agent, uses: 2 };
+    let new = NewToken { token, lifetime_ms: 1000, purpose: purpose.clone() };
+    frames.request("client create token", Req::CreateToken { new });
+    frames.request("client revoke token", Req::RevokeToken { token });
+    let node = NodeView {
+        node: NodeId(2),
+        name: "machine-2".to_owned(),
+        addresses: vec!["10.0.0.2:7301".to_owned()],
+        standing: Standing::Voter,
+        wanted: Wanted::Leave { emptied: true },
+        joined: Timestamp(1),
+        certificate_until: Timestamp(2),
+        live: Live { reachable: true, leads: 3, lag: 4 },
+    };
+    let agent = ClusterAgent {
+        agent: AGENT.agent,
+        name: "a1".to_owned(),
+        joined: Timestamp(1),
+        certificate_until: Timestamp(2),
+    };
+    let view = ClusterView {
+        cluster: ClusterId([7; 16]),
+        authority: KeyId([8; 32]),
+        shards: 8,
+        level: 1,
+        nodes: vec![node],
+        agents: vec![agent],
+        survival: Survival::of(3, 3),
+        shared_store: true,
+    };
+    frames.response("client cluster view", Ok(Resp::Cluster(Ok(view))));
+    let (by, expires) = ("ada".to_owned(), Timestamp(2));
+    let token = TokenView { token, purpose, by, expires, revoked: false };
+    frames.response("client token list", Ok(Resp::Tokens(Ok(vec![token]))));
 }
 
 fn client_responses(frames: &mut Frames) {
@@ -289,6 +336,7 @@ fn frames_have_the_bytes_of_their_release() {
     client_responses(&mut frames);
     agent_frames(&mut frames);
     newcomer_frames(&mut frames);
+    cluster_frames(&mut frames);
     let mut text = String::new();
     for (name, bytes) in &frames.0 {
         let hex = bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));

@@ -5,32 +5,38 @@ use std::collections::BTreeSet;
 
 /// Who may call what, as people would say it: a second account of the table.
 const SAID: &str = "
-    ClientCalls.submit  Owner Admin User
-    ClientCalls.retry   Owner Admin User
-    ClientCalls.run     Owner Admin User
-    ClientCalls.runs    Owner Admin User
-    ClientCalls.stages  Owner Admin User
-    ClientCalls.follow  Owner Admin User
-    ClientCalls.plan    Owner Admin User
-    ClientCalls.log     Owner Admin User
-    ClientCalls.ask     Owner Admin User
-    ClientCalls.why     Owner Admin User
-    ClientCalls.agents  Owner Admin User
-    ClientCalls.has     Owner Admin User
-    ClientCalls.put     Owner Admin User
-    ClientCalls.get     Owner Admin User
-    ClientCalls.status  Owner Admin User
-    ClientCalls.stop    Owner Admin
-    AgentCalls.bid      Owner Agent
-    AgentCalls.renew    Owner Agent
-    AgentCalls.report   Owner Agent
-    AgentCalls.log      Owner Agent
-    AgentCalls.seal     Owner Agent
-    AgentCalls.blob     Owner Agent
-    AgentCalls.keep     Owner Agent
-    JoinCalls.join      Stranger
-    JoinCalls.enrol     Node
-    JoinCalls.renew     Node Agent Lapsed
+    ClientCalls.submit         Owner Admin User
+    ClientCalls.retry          Owner Admin User
+    ClientCalls.run            Owner Admin User
+    ClientCalls.runs           Owner Admin User
+    ClientCalls.stages         Owner Admin User
+    ClientCalls.follow         Owner Admin User
+    ClientCalls.plan           Owner Admin User
+    ClientCalls.log            Owner Admin User
+    ClientCalls.ask            Owner Admin User
+    ClientCalls.why            Owner Admin User
+    ClientCalls.agents         Owner Admin User
+    ClientCalls.has            Owner Admin User
+    ClientCalls.put            Owner Admin User
+    ClientCalls.get            Owner Admin User
+    ClientCalls.status         Owner Admin User
+    ClientCalls.stop           Owner Admin
+    ClientCalls.cluster        Owner Admin User
+    ClientCalls.change_member  Owner Admin
+    ClientCalls.tokens         Owner Admin
+    ClientCalls.create_token   Owner Admin
+    ClientCalls.revoke_token   Owner Admin
+    AgentCalls.bid             Owner Agent
+    AgentCalls.renew           Owner Agent
+    AgentCalls.report          Owner Agent
+    AgentCalls.log             Owner Agent
+    AgentCalls.seal            Owner Agent
+    AgentCalls.blob            Owner Agent
+    AgentCalls.keep            Owner Agent
+    PeerCalls.peer             Node
+    JoinCalls.join             Stranger
+    JoinCalls.enrol            Node
+    JoinCalls.renew            Node Agent Lapsed
 ";
 
 /// The methods of all services, as their source declares them.

@@ -8,6 +8,7 @@ use super::api::{
     AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, Listed, LogPart, NodeStatus,
     ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
+use super::cluster::{ChangeMember, ClusterView, NewToken, TokenView};
 use super::porter::{Gate, Porter};
 use super::service::{AgentCalls, ClientCalls, JoinCalls, PeerCalls};
 use crate::control::Presence;
@@ -22,7 +23,7 @@ use futures::StreamExt;
 use otto_actors::ports::control::{
     Bid, BidAnswer, BlobPart, LinkError, Report, ReportAnswer, SharedControl,
 };
-use otto_core::ids::{AgentRef, Digest, NodeId, PlanHash, RunId};
+use otto_core::ids::{AgentRef, Digest, NodeId, PlanHash, RunId, TokenHash};
 use otto_core::lease::LeaseId;
 use serde_bytes::ByteBuf;
 use std::fmt;
@@ -69,6 +70,16 @@ pub trait ClientSide: fmt::Debug + Send + Sync + 'static {
     async fn status(&self) -> Result<NodeStatus, ApiError>;
     /// See [`ClientCalls::stop`].
     async fn stop(&self, stop: Stop) -> Result<Stopped, ApiError>;
+    /// See [`ClientCalls::cluster`].
+    async fn cluster(&self) -> Result<ClusterView, ApiError>;
+    /// See [`ClientCalls::change_member`].
+    async fn change_member(&self, by: &Principal, change: ChangeMember) -> Result<(), ApiError>;
+    /// See [`ClientCalls::tokens`].
+    async fn tokens(&self) -> Result<Vec<TokenView>, ApiError>;
+    /// See [`ClientCalls::create_token`].
+    async fn create_token(&self, by: &Principal, new: NewToken) -> Result<(), ApiError>;
+    /// See [`ClientCalls::revoke_token`].
+    async fn revoke_token(&self, by: &Principal, token: TokenHash) -> Result<(), ApiError>;
 }
 
 /// A client side that several connections ask.
@@ -295,6 +306,21 @@ impl ClientCalls for ClientDoor {
     }
     async fn stop(self, _: Context, stop: Stop) -> Result<Stopped, ApiError> {
         self.side.stop(stop).await
+    }
+    async fn cluster(self, _: Context) -> Result<ClusterView, ApiError> {
+        self.side.cluster().await
+    }
+    async fn change_member(self, _: Context, change: ChangeMember) -> Result<(), ApiError> {
+        self.side.change_member(&self.principal, change).await
+    }
+    async fn tokens(self, _: Context) -> Result<Vec<TokenView>, ApiError> {
+        self.side.tokens().await
+    }
+    async fn create_token(self, _: Context, new: NewToken) -> Result<(), ApiError> {
+        self.side.create_token(&self.principal, new).await
+    }
+    async fn revoke_token(self, _: Context, token: TokenHash) -> Result<(), ApiError> {
+        self.side.revoke_token(&self.principal, token).await
     }
 }
 

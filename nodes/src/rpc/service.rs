@@ -4,10 +4,11 @@ use super::api::{
     AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, Listed, LogPart, NodeStatus,
     ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
+use super::cluster::{ChangeMember, ClusterView, NewToken, TokenView};
 use super::join::{Enrol, Join, JoinError, Joined, Renew};
 use crate::replica::{PeerAnswer, PeerCall};
 use otto_actors::ports::control::{Bid, BidAnswer, BlobPart, LinkError, Report, ReportAnswer};
-use otto_core::ids::{AgentRef, Digest, PlanHash, RunId};
+use otto_core::ids::{AgentRef, Digest, PlanHash, RunId, TokenHash};
 use otto_core::lease::LeaseId;
 use serde_bytes::ByteBuf;
 
@@ -46,6 +47,16 @@ pub trait ClientCalls {
     async fn status() -> Result<NodeStatus, ApiError>;
     /// Asks the node to leave, or to go on from another image.
     async fn stop(stop: Stop) -> Result<Stopped, ApiError>;
+    /// The cluster that the node belongs to.
+    async fn cluster() -> Result<ClusterView, ApiError>;
+    /// Wishes something about a node or an agent of the cluster.
+    async fn change_member(change: ChangeMember) -> Result<(), ApiError>;
+    /// The cluster's tokens, without their secrets.
+    async fn tokens() -> Result<Vec<TokenView>, ApiError>;
+    /// Makes a token of a secret that the caller drew.
+    async fn create_token(new: NewToken) -> Result<(), ApiError>;
+    /// Lets a token count no more.
+    async fn revoke_token(token: TokenHash) -> Result<(), ApiError>;
 }
 
 /// What control processes call of each other.

@@ -3,16 +3,17 @@
 use super::town::{Town, admin};
 use crate::client::ClientError;
 use crate::identity::tls::Credentials;
-use crate::identity::token::Token;
+use crate::identity::token::{Purpose, Token};
 use crate::network::Connector;
 use crate::rpc::agent_link::AgentLink;
 use crate::rpc::api::Stop;
+use crate::rpc::cluster::{ChangeMember, NewToken, TokenPurpose};
 use crate::wire::hello::{Build, Hello, HelloError, Role, introduce};
 use otto_actors::ports::control::{Bid, Control, LinkError};
 use otto_core::capability::Capabilities;
 use otto_core::cluster::command::Wish;
 use otto_core::cluster::state::{Holder, JoinRole, UserRole};
-use otto_core::ids::{AgentId, AgentRef};
+use otto_core::ids::{AgentId, AgentRef, NodeId};
 use otto_core::time::Span;
 
 /// What is answered to a hello.
@@ -165,4 +166,35 @@ async fn people_sign_in_with_their_token() {
     town.clock.pass(Span::hours(2));
     let told = status(&town, &root).await;
     assert!(told.contains("signs nobody in"), "{told}");
+}
+
+#[tokio::test]
+async fn administrators_ask_for_tokens_and_see_the_cluster() {
+    let town = Town::found().await;
+    let client = town.client(&town.user("ada", UserRole::Admin));
+    let view = client.cluster().await.unwrap();
+    assert_eq!((view.cluster, view.authority), (town.cluster(), town.authority));
+    assert_eq!((view.survival.voters, view.survival.losses), (1, Some(0)));
+    assert!(view.nodes[0].live.reachable);
+    let token = Token::draw(Purpose::Join(JoinRole::Control), view.authority).unwrap();
+    let purpose = TokenPurpose::Join { role: JoinRole::Control, uses: 1 };
+    let new = NewToken { token: token.hash(), lifetime_ms: 60_000, purpose };
+    client.create_token(new.clone()).await.unwrap();
+    client.create_token(new.clone()).await.unwrap();
+    assert_eq!(client.tokens().await.unwrap().len(), 2);
+    town.join(&token, "second").await.unwrap();
+    let last = client.change_member(ChangeMember::Drain(NodeId(1))).await.unwrap_err();
+    assert!(last.to_string().contains("no other voter would be left"), "{last}");
+    client.change_member(ChangeMember::Remove(NodeId(2))).await.unwrap();
+    client.revoke_token(token.hash()).await.unwrap();
+    assert!(client.tokens().await.unwrap().iter().any(|token| token.revoked));
+    let user = town.client(&town.user("bob", UserRole::User));
+    assert_eq!(user.cluster().await.unwrap().nodes.len(), 2);
+    for refused in [
+        user.create_token(new).await.unwrap_err(),
+        user.tokens().await.unwrap_err(),
+        user.change_member(ChangeMember::Resume(NodeId(1))).await.unwrap_err(),
+    ] {
+        assert!(refused.to_string().contains("bob may not"), "{refused}");
+    }
 }

@@ -4,7 +4,7 @@
 use crate::client::Client;
 use crate::control::{ControlConfig, Ending, Membership, Outside, Platform, run_control};
 use crate::identity::authority::{Authority, PublicKey, key_fingerprint, new_key, request};
-use crate::identity::door::{Admission, Admitted, Reception};
+use crate::identity::door::{Admission, Reception};
 use crate::identity::files::{Folder, New};
 use crate::identity::join::{Introduction, JoinLink, Member, join};
 use crate::identity::subject::Subject;
@@ -15,10 +15,11 @@ use crate::network::{Listener, Principal, Stream};
 use crate::node::system::SeededChance;
 use crate::objects::ObjectBlobs;
 use crate::replica::ShardsConfig;
-use crate::rpc::join::JoinError;
+use crate::rpc::cluster::Live;
 use crate::store::{self, Threads};
 use crate::wire::hello::{Build, Refused};
 use async_trait::async_trait;
+use otto_actors::cluster::Denial;
 use otto_actors::ports::clock::Clock;
 use otto_actors::ports::sabotage::NoSabotage;
 use otto_core::cluster::Cluster;
@@ -28,6 +29,7 @@ use otto_core::cluster::register::Register;
 use otto_core::cluster::state::{By, Holder, JoinRole, Levels, UserRole};
 use otto_core::ids::{ClusterId, KeyId, NodeId};
 use otto_core::time::{Span, Timestamp};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,10 +91,13 @@ impl Hall {
 
 #[async_trait]
 impl Admission for Hall {
-    async fn admit(&self, wish: Wish, key: KeyId) -> Result<Admitted, JoinError> {
+    async fn wish(&self, wish: Wish) -> Result<Arc<Cluster>, Denial> {
         self.wish(&wish)?;
-        let admitted = self.read(|cluster| Admitted::of(cluster, key));
-        admitted.ok_or_else(|| JoinError::NotReady("it is gone again".to_owned()))
+        self.view().await
+    }
+
+    async fn view(&self) -> Result<Arc<Cluster>, Denial> {
+        Ok(Arc::new(self.read(Clone::clone)))
     }
 }
 
@@ -150,7 +155,14 @@ impl Town {
         let (address, pin) = (listener.address().unwrap().to_string(), authority.fingerprint());
         let reception = Arc::new(Reception { authority, admission: hall.clone() });
         let listener = Arc::new(listener);
-        let membership = Membership { listener, register: hall.register.subscribe(), reception };
+        let here = Live { reachable: true, leads: 2, lag: 0 };
+        let membership = Membership {
+            listener,
+            register: hall.register.subscribe(),
+            reception,
+            live: watch::channel(BTreeMap::from([(NodeId::FIRST, here)])).1,
+            shared_store: false,
+        };
         let control = start(folder.path(), clock.clone(), membership).await;
         Self { folder, address, hall, clock, authority: pin, credentials, control }
     }

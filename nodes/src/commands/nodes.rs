@@ -1,0 +1,329 @@
+//! `otto nodes`: the nodes and agents of the cluster, and how many of them may be lost.
+
+use super::fault::{Exit, Fault, Id};
+use super::screen::Paint;
+use super::{Context, clock, session};
+use crate::client::ClientError;
+use crate::rpc::api::ApiError;
+use crate::rpc::cluster::{ChangeMember, ClusterAgent, ClusterView, NodeView};
+use clap::{Args, Subcommand};
+use otto_core::cluster::state::{Standing, Wanted};
+use otto_core::ids::{AgentId, NodeId};
+use serde_json::{Value, json};
+
+/// The command's arguments.
+#[derive(Args, Debug)]
+pub(super) struct Nodes {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// Show them [default]
+    List,
+    /// Let a node lead nothing, so that it can be stopped without anybody noticing
+    Drain {
+        /// Which node, such as n2
+        #[arg(value_parser = node)]
+        node: NodeId,
+    },
+    /// Let a drained node lead again
+    Resume {
+        /// Which node
+        #[arg(value_parser = node)]
+        node: NodeId,
+    },
+    /// Let a node or an agent leave for good: its identity never comes back
+    Remove {
+        /// Which node, or the beginning of an agent's identity
+        #[arg(value_name = "NODE|AGENT")]
+        member: String,
+    },
+}
+
+/// Reads the name of a node.
+fn node(text: &str) -> Result<NodeId, String> {
+    NodeId::parse(text).ok_or_else(|| "a node is called n1, n2 and so on".to_owned())
+}
+
+impl Nodes {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, Fault> {
+        session::block_on(async {
+            let client = session::connect().await?;
+            let view = client.cluster().await.map_err(fault)?;
+            let change = match self.what {
+                None | Some(What::List) => return show(context, &view),
+                Some(What::Drain { node }) => ChangeMember::Drain(node),
+                Some(What::Resume { node }) => ChangeMember::Resume(node),
+                Some(What::Remove { member }) => removal(&view, &member)?,
+            };
+            client.change_member(change).await.map_err(fault)?;
+            context.screen.tell(granted(change));
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// Who is meant to leave.
+fn removal(view: &ClusterView, member: &str) -> Result<ChangeMember, Fault> {
+    if let Some(node) = NodeId::parse(member).filter(|_| member.starts_with('n')) {
+        return Ok(ChangeMember::Remove(node));
+    }
+    let meant = |agent: &&ClusterAgent| agent.agent.to_string().starts_with(member);
+    let mut meant = view.agents.iter().filter(meant).map(|agent| agent.agent);
+    match (meant.next(), meant.next()) {
+        (Some(agent), None) => Ok(ChangeMember::RemoveAgent(agent)),
+        (Some(_), Some(_)) => {
+            Err(Fault::usage(Id::BadArgument, format!("several agents begin with {member}"))
+                .help("write more of it; `otto nodes --json` shows all of it"))
+        }
+        (None, _) => Err(Fault::usage(Id::BadArgument, format!("nobody is called {member}"))
+            .help("see `otto nodes`")),
+    }
+}
+
+fn granted(change: ChangeMember) -> String {
+    let short = |agent: AgentId| agent.short();
+    match change {
+        ChangeMember::Drain(node) => format!("{node} gives away what it leads"),
+        ChangeMember::Resume(node) => format!("{node} may lead again"),
+        ChangeMember::Remove(node) => format!("{node} leaves; `otto nodes` shows when it is gone"),
+        ChangeMember::RemoveAgent(agent) => format!("agent {} is removed", short(agent)),
+    }
+}
+
+fn show(context: &Context, view: &ClusterView) -> Result<Exit, Fault> {
+    if context.json {
+        context.screen.data(format!("{}\n", page(view)))?;
+        return Ok(Exit::Done);
+    }
+    context.screen.data(table(view, context.screen.out))?;
+    for warning in warnings(view) {
+        context.screen.tell(format!("{} {warning}", context.screen.err.warning("warning:")));
+    }
+    Ok(Exit::Done)
+}
+
+/// One line for each node, then the agents, then what may be lost.
+fn table(view: &ClusterView, paint: Paint) -> String {
+    let name_width = view.nodes.iter().map(|node| node.name.chars().count()).max().unwrap_or(0);
+    let states: Vec<String> = view.nodes.iter().map(state).collect();
+    let state_width = states.iter().map(|state| state.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (node, state) in view.nodes.iter().zip(&states) {
+        let id = format!("{:<4}", node.node.to_string());
+        let padded = format!("{state:<state_width$}");
+        let padded = if node.live.reachable { padded } else { paint.error(&padded) };
+        let name = format!("{:<name_width$}", node.name);
+        let address = node.addresses.first().map_or("", String::as_str);
+        let line = format!("{}{padded}   {name}   {}", paint.strong(&id), paint.faint(address));
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    let names: Vec<&str> = view.agents.iter().map(|agent| agent.name.as_str()).collect();
+    let agents = match names.len() {
+        0 => "no agents".to_owned(),
+        1..=8 => format!("agents: {}", names.join(", ")),
+        many => format!("agents: {}, and {} more", names[..8].join(", "), many - 8),
+    };
+    let survival = view.survival.to_string();
+    let survival =
+        if view.survival.is_worrying() { paint.warning(&survival) } else { paint.good(&survival) };
+    let store = if view.shared_store { "" } else { "; logs and artifacts do not" };
+    text + &format!("{agents}\n{survival}{store}\n")
+}
+
+/// What a node does, in words.
+fn state(node: &NodeView) -> String {
+    let mut parts = Vec::new();
+    if !node.live.reachable {
+        parts.push("not reachable".to_owned());
+    }
+    match (node.standing, node.live.leads) {
+        (Standing::Joined, _) => parts.push("joins".to_owned()),
+        (Standing::Learner, _) => parts.push("receives all shards".to_owned()),
+        (Standing::Voter, 0) if node.live.reachable => parts.push("follows".to_owned()),
+        (Standing::Voter, 0) => {}
+        (Standing::Voter, leads) => parts.push(format!("leader of {leads}")),
+    }
+    if node.live.lag > 0 && node.live.reachable {
+        parts.push(format!("{} entries behind", node.live.lag));
+    }
+    match node.wanted {
+        Wanted::Serve => {}
+        Wanted::Drain => parts.push("drained".to_owned()),
+        Wanted::Leave { .. } => parts.push("leaves for good".to_owned()),
+    }
+    parts.join(", ")
+}
+
+/// What somebody should do something about.
+fn warnings(view: &ClusterView) -> Vec<String> {
+    let survival = view.survival.advice();
+    let lost = |node: &&NodeView| !node.live.reachable;
+    let lost = view.nodes.iter().filter(lost).map(|it| format!("{} is not reachable", it.node));
+    survival.into_iter().chain(lost).collect()
+}
+
+fn page(view: &ClusterView) -> Value {
+    let node = |node: &NodeView| {
+        json!({
+            "node": node.node.to_string(),
+            "name": node.name,
+            "addresses": node.addresses,
+            "standing": node.standing,
+            "draining": node.wanted == Wanted::Drain,
+            "leaving": matches!(node.wanted, Wanted::Leave { .. }),
+            "reachable": node.live.reachable,
+            "leads": node.live.leads,
+            "lag": node.live.lag,
+            "joined": clock::for_programs(node.joined),
+            "certificate_until": clock::for_programs(node.certificate_until),
+        })
+    };
+    let agent = |agent: &ClusterAgent| {
+        json!({
+            "agent": agent.agent,
+            "name": agent.name,
+            "joined": clock::for_programs(agent.joined),
+            "certificate_until": clock::for_programs(agent.certificate_until),
+        })
+    };
+    json!({
+        "cluster": view.cluster,
+        "shards": view.shards,
+        "level": view.level,
+        "nodes": view.nodes.iter().map(node).collect::<Vec<_>>(),
+        "agents": view.agents.iter().map(agent).collect::<Vec<_>>(),
+        "voters": view.survival.voters,
+        "reachable_voters": view.survival.reachable,
+        "survivable_losses": view.survival.losses,
+        "shared_store": view.shared_store,
+        "warnings": warnings(view),
+    })
+}
+
+/// What a cluster's refusal is to a person.
+fn fault(error: ClientError) -> Fault {
+    let ClientError::Api(ApiError::Refused(text)) = error else { return session::fault(error) };
+    let (what, help) = text.rsplit_once("; ").unwrap_or((&text, "see `otto nodes`"));
+    Fault::usage(Id::Refused, format!("failed to {what}")).help(help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{page, removal, table, warnings};
+    use crate::commands::screen::Paint;
+    use crate::rpc::cluster::{ChangeMember, ClusterAgent, ClusterView, Live, NodeView};
+    use otto_core::cluster::state::{Standing, Wanted};
+    use otto_core::cluster::survival::Survival;
+    use otto_core::ids::{AgentId, ClusterId, KeyId, NodeId};
+    use otto_core::time::Timestamp;
+
+    fn node(number: u64, standing: Standing, wanted: Wanted, live: Live) -> NodeView {
+        NodeView {
+            node: NodeId(number),
+            name: format!("machine-{number}"),
+            addresses: vec![format!("10.0.0.{number}:7301")],
+            standing,
+            wanted,
+            joined: Timestamp(0),
+            certificate_until: Timestamp(86_400_000),
+            live,
+        }
+    }
+
+    fn view(nodes: Vec<NodeView>, survival: Survival, shared_store: bool) -> ClusterView {
+        ClusterView {
+            cluster: ClusterId([7; 16]),
+            authority: KeyId([1; 32]),
+            shards: 8,
+            level: 1,
+            nodes,
+            agents: Vec::new(),
+            survival,
+            shared_store,
+        }
+    }
+
+    fn healthy() -> ClusterView {
+        let live = |leads, lag| Live { reachable: true, leads, lag };
+        let nodes = vec![
+            node(1, Standing::Voter, Wanted::Serve, live(5, 0)),
+            node(2, Standing::Voter, Wanted::Drain, live(0, 3)),
+            node(10, Standing::Voter, Wanted::Serve, live(4, 0)),
+        ];
+        view(nodes, Survival::of(3, 3), true)
+    }
+
+    #[test]
+    fn a_healthy_cluster_is_a_few_lines() {
+        let mut view = healthy();
+        let expected = "\
+n1  leader of 5                          machine-1    10.0.0.1:7301
+n2  follows, 3 entries behind, drained   machine-2    10.0.0.2:7301
+n10 leader of 4                          machine-10   10.0.0.10:7301
+no agents
+survives the loss of 1 node
+";
+        assert_eq!(table(&view, Paint::plain()), expected);
+        assert_eq!(warnings(&view), [""; 0]);
+        let agent = |number: u8| ClusterAgent {
+            agent: AgentId([number; 16]),
+            name: format!("w{number}"),
+            joined: Timestamp(0),
+            certificate_until: Timestamp(0),
+        };
+        view.agents = (1..=10).map(agent).collect();
+        let text = table(&view, Paint::plain());
+        assert!(text.contains("agents: w1, w2, w3, w4, w5, w6, w7, w8, and 2 more\n"), "{text}");
+        let colored = table(&view, Paint { colored: true });
+        assert!(colored.contains("\x1b[32msurvives"), "{colored}");
+    }
+
+    #[test]
+    fn what_worries_is_said() {
+        let gone = Live::default();
+        let here = Live { reachable: true, leads: 9, lag: 0 };
+        let nodes = vec![
+            node(1, Standing::Voter, Wanted::Serve, here),
+            node(2, Standing::Voter, Wanted::Serve, gone),
+            node(3, Standing::Learner, Wanted::Serve, Live { leads: 0, lag: 120, ..here }),
+            node(4, Standing::Joined, Wanted::Leave { emptied: false }, gone),
+        ];
+        let view = view(nodes, Survival::of(2, 1), false);
+        let text = table(&view, Paint::plain());
+        for part in [
+            "n2  not reachable  ",
+            "n3  receives all shards, 120 entries behind  ",
+            "n4  not reachable, joins, leaves for good  ",
+            "cannot agree on anything now; logs and artifacts do not",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in\n{text}");
+        }
+        let warnings = warnings(&view);
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
+        let page = page(&view);
+        assert_eq!(page["survivable_losses"], serde_json::Value::Null);
+        assert_eq!(page["nodes"][3]["leaving"], true);
+        assert_eq!(page["nodes"][0]["node"], "n1");
+    }
+
+    #[test]
+    fn who_leaves_is_named_without_doubt() {
+        let mut view = healthy();
+        let agent = |first: u8| ClusterAgent {
+            agent: AgentId([first, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]),
+            name: "w".to_owned(),
+            joined: Timestamp(0),
+            certificate_until: Timestamp(0),
+        };
+        view.agents = vec![agent(0xa1), agent(0xa2)];
+        assert_eq!(removal(&view, "n2").ok(), Some(ChangeMember::Remove(NodeId(2))));
+        let one = ChangeMember::RemoveAgent(agent(0xa1).agent);
+        assert_eq!(removal(&view, "a102").ok(), Some(one));
+        assert!(removal(&view, "a").is_err());
+        assert!(removal(&view, "2").is_err(), "a number alone may be an agent's");
+    }
+}

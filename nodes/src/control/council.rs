@@ -1,0 +1,105 @@
+//! What people ask of the cluster itself.
+
+use super::Membership;
+use crate::network::{Principal, Who};
+use crate::rpc::api::ApiError;
+use crate::rpc::cluster::{ChangeMember, ClusterView, NewToken, TokenPurpose, TokenView};
+use otto_actors::cluster::Denial;
+use otto_core::cluster::Cluster;
+use otto_core::cluster::command::Wish;
+use otto_core::cluster::state::{By, UserRole};
+use otto_core::ids::TokenHash;
+use otto_core::time::Span;
+use std::sync::Arc;
+
+/// Asks the cluster that a node belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct Council(pub(super) Option<Membership>);
+
+impl Council {
+    pub(super) async fn view(&self) -> Result<ClusterView, ApiError> {
+        let membership = self.membership()?;
+        let cluster = membership.reception.admission.view().await?;
+        let live = membership.live.borrow().clone();
+        let view = ClusterView::of(&cluster, &live, membership.shared_store);
+        view.ok_or_else(|| ApiError::NotReady("the cluster is being founded".to_owned()))
+    }
+
+    pub(super) async fn change(
+        &self,
+        principal: &Principal,
+        change: ChangeMember,
+    ) -> Result<(), ApiError> {
+        let by = by(principal)?;
+        let wish = match change {
+            ChangeMember::Drain(node) => Wish::Drain { node, by },
+            ChangeMember::Resume(node) => Wish::Resume { node, by },
+            ChangeMember::Remove(node) => Wish::Remove { node, by },
+            ChangeMember::RemoveAgent(agent) => Wish::RemoveAgent { agent, by },
+        };
+        self.wish(wish).await.map(drop)
+    }
+
+    pub(super) async fn tokens(&self) -> Result<Vec<TokenView>, ApiError> {
+        let cluster = self.membership()?.reception.admission.view().await?;
+        Ok(TokenView::all(&cluster))
+    }
+
+    pub(super) async fn create_token(
+        &self,
+        principal: &Principal,
+        new: NewToken,
+    ) -> Result<(), ApiError> {
+        let (token, lifetime, by) = (new.token, Span(new.lifetime_ms), by(principal)?);
+        let wish = match new.purpose {
+            TokenPurpose::Join { role, uses } => {
+                Wish::CreateToken { token, role, lifetime, uses, by }
+            }
+            TokenPurpose::SignIn { name, role } => {
+                Wish::CreateUserToken { token, name, role, lifetime, by }
+            }
+        };
+        self.wish(wish).await.map(drop)
+    }
+
+    pub(super) async fn revoke_token(
+        &self,
+        principal: &Principal,
+        token: TokenHash,
+    ) -> Result<(), ApiError> {
+        let by = by(principal)?;
+        self.wish(Wish::RevokeToken { token, by }).await.map(drop)
+    }
+
+    async fn wish(&self, wish: Wish) -> Result<Arc<Cluster>, ApiError> {
+        Ok(self.membership()?.reception.admission.wish(wish).await?)
+    }
+
+    fn membership(&self) -> Result<&Membership, ApiError> {
+        let alone = "ask about a cluster: this node belongs to none; \
+                     start the first node of one with `otto-node serve`";
+        self.0.as_ref().ok_or_else(|| ApiError::Refused(alone.to_owned()))
+    }
+}
+
+/// Who wishes, as the cluster journals it.
+fn by(principal: &Principal) -> Result<By, ApiError> {
+    let role = match principal.who {
+        Who::Owner => UserRole::Admin,
+        Who::User(role, _) => role,
+        Who::Node(_) | Who::Agent(_) | Who::Lapsed(_) | Who::Stranger => {
+            return Err(ApiError::Refused(format!("do this as {}", principal.name)));
+        }
+    };
+    Ok(By { name: principal.name.clone(), role })
+}
+
+impl From<Denial> for ApiError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Refused(refusal) => Self::Refused(format!("{refusal}; {}", refusal.help())),
+            Denial::NotHere => Self::NotReady(denial.to_string()),
+            Denial::Unanswered(_) => Self::Unknown(denial.to_string()),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What people send and get about the cluster itself. Fields are only ever added, with defaults.
+
+use otto_core::cluster::Cluster;
+use otto_core::cluster::state::{JoinRole, Member, Standing, UserRole, Wanted};
+use otto_core::cluster::survival::Survival;
+use otto_core::ids::{AgentId, ClusterId, KeyId, NodeId, TokenHash};
+use otto_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What is known of a node at this moment, beside what the cluster's journal says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Live {
+    /// It answers.
+    pub reachable: bool,
+    /// How many shards it leads.
+    pub leads: u32,
+    /// How many entries it lacks of the shard that it lags behind most in.
+    pub lag: u64,
+}
+
+/// The cluster, as `otto nodes` shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// Its name.
+    pub cluster: ClusterId,
+    /// The fingerprint of its authority: tokens carry it.
+    pub authority: KeyId,
+    /// How many shards it has.
+    pub shards: u16,
+    /// What all voters understand.
+    pub level: u32,
+    /// Its nodes, in the order in which they came.
+    pub nodes: Vec<NodeView>,
+    /// Its agents.
+    pub agents: Vec<ClusterAgent>,
+    /// What it survives.
+    pub survival: Survival,
+    /// Whether artifacts and sealed logs outlive the node that keeps them.
+    #[serde(default)]
+    pub shared_store: bool,
+}
+
+/// A node of a cluster.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Which node.
+    pub node: NodeId,
+    /// Its machine's name.
+    pub name: String,
+    /// Where it can be reached, best first.
+    pub addresses: Vec<String>,
+    /// How far it is on its way into the cluster.
+    pub standing: Standing,
+    /// What is wanted of it.
+    pub wanted: Wanted,
+    /// When it joined.
+    pub joined: Timestamp,
+    /// When its certificate runs out.
+    pub certificate_until: Timestamp,
+    /// How it is now.
+    pub live: Live,
+}
+
+/// An agent that belongs to a cluster.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ClusterAgent {
+    /// Which agent.
+    pub agent: AgentId,
+    /// Its machine's name.
+    pub name: String,
+    /// When it joined.
+    pub joined: Timestamp,
+    /// When its certificate runs out.
+    pub certificate_until: Timestamp,
+}
+
+impl ClusterView {
+    /// What there is to see of a cluster; `None` before it was founded.
+    #[must_use]
+    pub fn of(
+        cluster: &Cluster,
+        live: &BTreeMap<NodeId, Live>,
+        shared_store: bool,
+    ) -> Option<Self> {
+        let founded = cluster.founded()?;
+        let reachable = live.iter().filter(|(_, live)| live.reachable).map(|(node, _)| *node);
+        let node = |(node, member): (NodeId, &Member)| NodeView {
+            node,
+            name: member.name.clone(),
+            addresses: member.addresses.clone(),
+            standing: member.standing,
+            wanted: member.wanted,
+            joined: member.joined,
+            certificate_until: member.certificate.not_after,
+            live: live.get(&node).copied().unwrap_or_default(),
+        };
+        let agents = cluster.agents().map(|(agent, it)| ClusterAgent {
+            agent,
+            name: it.name.clone(),
+            joined: it.joined,
+            certificate_until: it.certificate.not_after,
+        });
+        Some(Self {
+            cluster: founded.cluster,
+            authority: founded.authority,
+            shards: founded.shards,
+            level: cluster.level(),
+            nodes: cluster.nodes().map(node).collect(),
+            agents: agents.collect(),
+            survival: cluster.survival(&reachable.collect()),
+            shared_store,
+        })
+    }
+}
+
+/// A wish about a node or an agent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeMember {
+    /// It shall lead nothing.
+    Drain(NodeId),
+    /// It may lead again.
+    Resume(NodeId),
+    /// It shall leave for good.
+    Remove(NodeId),
+    /// This agent shall leave for good.
+    RemoveAgent(AgentId),
+}
+
+/// A wish for a token. Its secret never leaves whoever drew it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NewToken {
+    /// The hash of its secret.
+    pub token: TokenHash,
+    /// How long it is valid, in milliseconds.
+    pub lifetime_ms: u64,
+    /// What it is for.
+    pub purpose: TokenPurpose,
+}
+
+/// What a token is for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenPurpose {
+    /// To let nodes or agents in.
+    Join {
+        /// What they become.
+        role: JoinRole,
+        /// How many.
+        uses: u32,
+    },
+    /// To sign a person in.
+    SignIn {
+        /// Whom.
+        name: String,
+        /// What they may do.
+        role: UserRole,
+    },
+}
+
+/// A token, as lists show it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TokenView {
+    /// The hash of its secret.
+    pub token: TokenHash,
+    /// What it is for; `uses` is what is left.
+    pub purpose: TokenPurpose,
+    /// Who made it.
+    pub by: String,
+    /// Until when it is valid.
+    pub expires: Timestamp,
+    /// It was revoked.
+    pub revoked: bool,
+}
+
+impl TokenView {
+    /// All tokens that a cluster remembers, those that let somebody in first.
+    #[must_use]
+    pub fn all(cluster: &Cluster) -> Vec<Self> {
+        let joins = cluster.tokens().map(|(token, it)| Self {
+            token,
+            purpose: TokenPurpose::Join { role: it.role, uses: it.allowed.saturating_sub(it.used) },
+            by: it.by.clone(),
+            expires: it.expires,
+            revoked: it.revoked.is_some(),
+        });
+        let people = cluster.user_tokens().map(|(token, it)| Self {
+            token,
+            purpose: TokenPurpose::SignIn { name: it.name.clone(), role: it.role },
+            by: it.by.clone(),
+            expires: it.expires,
+            revoked: it.revoked.is_some(),
+        });
+        joins.chain(people).collect()
+    }
+}
