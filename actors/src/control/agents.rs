@@ -43,7 +43,7 @@ impl Control for ControlSide {
         // A deposed leader must not renew: each shard shows that it is led here, and only then, so
         // that this is shown after the agent asked.
         for home in homes.values() {
-            home.confirm().await.map_err(denied)?;
+            home.confirm().await.map_err(|denial| denied(&denial))?;
         }
         let question = |reply| matchmaker::Message::Renew(agent, leases.clone(), reply);
         let standings = self.parts.matchmaker.ask(question).await.map_err(unreachable)?;
@@ -124,27 +124,23 @@ impl ControlSide {
     /// The orders that may be given. The agent counts a lease from the bid that is answered with
     /// it, so what is said of renewals holds for orders to start: they are given by a shard that
     /// has shown, after the bid came, that it is led here. The others come again.
-    async fn due(&self, orders: Vec<Order>) -> Vec<Order> {
+    async fn due(&self, mut orders: Vec<Order>) -> Vec<Order> {
+        let project = |order: &Order| match order {
+            Order::Start(assignment) => Some(assignment.lease.run.project),
+            Order::End { .. } | Order::Look { .. } => None,
+        };
         let mut led: BTreeMap<ShardId, bool> = BTreeMap::new();
-        let mut due = Vec::new();
-        for order in orders {
-            if let Order::Start(assignment) = &order {
-                let project = assignment.lease.run.project;
-                let shard = self.shard_of(project);
-                if !led.contains_key(&shard) {
-                    let confirmed = match self.home(project) {
-                        Ok(home) => home.confirm().await.is_ok(),
-                        Err(_) => false,
-                    };
-                    led.insert(shard, confirmed);
-                }
-                if !led[&shard] {
-                    continue;
-                }
+        for project in orders.iter().filter_map(project) {
+            if let Entry::Vacant(vacant) = led.entry(self.shard_of(project)) {
+                let confirmed = match self.home(project) {
+                    Ok(home) => home.confirm().await.is_ok(),
+                    Err(_) => false,
+                };
+                vacant.insert(confirmed);
             }
-            due.push(order);
         }
-        due
+        orders.retain(|order| project(order).is_none_or(|project| led[&self.shard_of(project)]));
+        orders
     }
 
     /// The shards that have one of the leases.
@@ -153,7 +149,7 @@ impl ControlSide {
         for lease in leases {
             let shard = self.shard_of(lease.run.project);
             if let Entry::Vacant(vacant) = homes.entry(shard) {
-                vacant.insert(self.home(lease.run.project).map_err(denied)?);
+                vacant.insert(self.home(lease.run.project).map_err(|denial| denied(&denial))?);
             }
         }
         Ok(homes)
@@ -161,7 +157,7 @@ impl ControlSide {
 
     /// Whether an agent holds a lease. What the matchmaker does not know, the run does.
     async fn held(&self, agent: AgentRef, lease: LeaseId) -> Result<bool, LinkError> {
-        let home = self.home(lease.run.project).map_err(denied)?;
+        let home = self.home(lease.run.project).map_err(|denial| denied(&denial))?;
         let question = |reply| matchmaker::Message::Standing(agent, lease, reply);
         let standing = self.parts.matchmaker.ask(question).await.map_err(unreachable)?;
         settle(&home, agent, lease, standing).await
@@ -176,7 +172,7 @@ impl ControlSide {
 
     fn hand_over(&self, report: Report) -> Result<(Arc<Home>, Handed), LinkError> {
         let run = report.lease().run;
-        let home = self.home(run.project).map_err(denied)?;
+        let home = self.home(run.project).map_err(|denial| denied(&denial))?;
         let (reply, answer) = tokio::sync::oneshot::channel();
         let command = Box::new(Command::from(wish(report)));
         home.address.tell(shard::Message::Command(run, command, reply.into()));
@@ -201,7 +197,7 @@ async fn settle(
         }
     };
     if !held {
-        home.confirm().await.map_err(denied)?;
+        home.confirm().await.map_err(|denial| denied(&denial))?;
     }
     Ok(held)
 }
@@ -224,14 +220,14 @@ async fn answered(
         Ok(Ok(())) => Ok(ReportAnswer::Taken),
         Ok(Err(
             denial @ (Denial::Unanswered(_) | Denial::NotHere { .. } | Denial::Busy { .. }),
-        )) => Err(denied(denial)),
+        )) => Err(denied(&denial)),
         Ok(Err(
             Denial::Refused(_)
             | Denial::NoSuchRun(_)
             | Denial::Unfit(_)
             | Denial::Quarantined { .. },
         )) => {
-            home.confirm().await.map_err(denied)?;
+            home.confirm().await.map_err(|denial| denied(&denial))?;
             Ok(ReportAnswer::Stale)
         }
         Err(_) => Err(unreachable(Unanswered)),
@@ -242,9 +238,9 @@ fn unreachable(unanswered: Unanswered) -> LinkError {
     LinkError::Unreachable(unanswered.to_string())
 }
 
-fn denied(denial: Denial) -> LinkError {
+fn denied(denial: &Denial) -> LinkError {
     match denial {
-        Denial::NotHere { shard } => LinkError::NotHere { shard },
+        Denial::NotHere { shard } => LinkError::NotHere { shard: *shard },
         Denial::Refused(_)
         | Denial::NoSuchRun(_)
         | Denial::Unfit(_)

@@ -265,7 +265,7 @@ impl State {
     fn enqueue(&mut self, command: Command, answer: Option<Answer>, myself: &ActorRef<Message>) {
         let room = answer.is_none() || self.queue.len() < WAITING;
         let busy = Denial::Busy { retry_after: RETRY_AFTER };
-        match self.run().and_then(|_| if room { Ok(()) } else { Err(busy) }) {
+        match self.run().and(if room { Ok(()) } else { Err(busy) }) {
             Ok(()) => {
                 self.queue.push((command, answer));
                 self.propose(myself);

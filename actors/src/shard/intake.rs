@@ -91,7 +91,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Lines a submission up; gives it back where there is no room.
-    pub(super) fn push(&mut self, wanted: Wanted) -> Result<(), Wanted> {
+    pub(super) fn push(&mut self, wanted: Box<Wanted>) -> Result<(), Box<Wanted>> {
         let weight = wanted.weight();
         let of_project = self.by_project.get(&wanted.project()).copied().unwrap_or_default();
         let full = self.waiting.len() >= WAITING
@@ -102,7 +102,7 @@ impl Queue {
         }
         self.bytes += weight;
         *self.by_project.entry(wanted.project()).or_default() += 1;
-        self.waiting.push_back(wanted);
+        self.waiting.push_back(*wanted);
         Ok(())
     }
 

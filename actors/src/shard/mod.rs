@@ -169,7 +169,7 @@ impl Actor for Shard {
                 Ok(Err(_)) | Err(_) => state.load_later(&myself),
             },
             Message::Submit(wanted) => {
-                if let Err(wanted) = state.queue.push(*wanted) {
+                if let Err(wanted) = state.queue.push(wanted) {
                     let busy = Denial::Busy { retry_after: RETRY_AFTER };
                     wanted.reply.send(Err(busy)).ok();
                 }

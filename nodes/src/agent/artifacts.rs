@@ -134,7 +134,7 @@ impl Blobs {
                 }
                 Err(LinkError::Refused(cause)) => return Err(BlobError::Refused(cause)),
                 Err(LinkError::Unreachable(_) | LinkError::NotHere { .. }) => {
-                    wait(&mut pause).await
+                    wait(&mut pause).await;
                 }
             }
         }

@@ -8,15 +8,19 @@
 mod council;
 mod denial;
 mod desk;
+pub(crate) mod forward;
 mod presence;
+mod shards;
 #[cfg(test)]
 mod tests;
 
+pub use forward::{Directory, Hops, Neighbours};
 pub use presence::Presence;
+pub use shards::{OpenShard, OpenStore};
 
 use crate::identity::door::Reception;
 use crate::network::SharedListener;
-use crate::replica::{Alone, Shards, ShardsConfig};
+use crate::replica::{Shards, ShardsConfig, SharedPeers};
 use crate::rpc::api::Successor;
 use crate::rpc::cluster::Live;
 use crate::rpc::porter::Porter;
@@ -25,16 +29,16 @@ use crate::store::{Disk, Executor, Fault};
 use crate::wire::hello::{Build, Hello, Refused, Role};
 use council::Council;
 use desk::Desk;
-use futures::future::try_join_all;
+use forward::Forward;
 use otto_actors::control::{ControlSide, Ports, Settings};
 use otto_actors::ports::blobs::SharedBlobs;
 use otto_actors::ports::chance::SharedChance;
 use otto_actors::ports::clock::SharedClock;
-use otto_actors::ports::journal::SharedJournal;
 use otto_actors::ports::logs::SharedLogs;
 use otto_actors::ports::sabotage::SharedSabotage;
 use otto_core::cluster::register::Register;
-use otto_core::ids::{NodeId, ShardId};
+use otto_core::ids::NodeId;
+use shards::Reign;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -48,6 +52,8 @@ pub struct Platform {
     pub disk: Box<dyn Disk>,
     /// Where the store's writers run.
     pub executor: Box<dyn Executor>,
+    /// What carries replication's calls to other nodes.
+    pub peers: SharedPeers,
     /// Everything else.
     pub outside: Outside,
 }
@@ -69,6 +75,8 @@ pub struct Outside {
     pub sabotage: SharedSabotage,
     /// The cluster that the node belongs to; `None` where it is alone.
     pub membership: Option<Membership>,
+    /// The other control nodes; `None` where there can be none.
+    pub neighbours: Option<Neighbours>,
 }
 
 /// How a control process takes part in a cluster.
@@ -124,21 +132,17 @@ pub async fn run_control(
     config: ControlConfig,
     ready: impl FnOnce() + Send,
 ) -> Result<Ending, Refused> {
-    let Platform { disk, executor, outside } = platform;
-    let opened = Shards::open(disk, executor.as_ref(), config.shards, Arc::new(Alone)).await;
+    let Platform { disk, executor, peers, outside } = platform;
+    let opened = Shards::open(disk, executor.as_ref(), config.shards, peers).await;
     let shards = opened.map_err(|error| Refused::from(&error))?;
-    let ids = (0..shards.count()).map(ShardId);
     let mut health = shards.health();
+    let store = OpenStore::of(&shards, |journal| journal);
     tokio::select! {
         biased;
         // What broke says more than what waits for it, and that may wait for ever.
         fault = broken(&mut health) => return Err(Refused::of_store(&fault, &config.data)),
-        ready = try_join_all(ids.clone().map(|id| shards.ready(id))) => {
-            ready.map_err(|error| no_shard(&error))?;
-        }
+        () = store.settled() => {}
     }
-    let journals = ids.filter_map(|id| shards.journal(id)).collect();
-    let store = OpenStore { journals, incarnation: shards.incarnation(), health: shards.health() };
     let ending = attend(store, outside, config, ready).await;
     if let Err(fault) = shards.close().await {
         // All that was acknowledged is in the log. A node that is told to leave must be able to,
@@ -146,17 +150,6 @@ pub async fn run_control(
         tracing::error!(%fault, "the store was not closed in good order");
     }
     ending
-}
-
-/// A store whose shards are ready, as the control process needs it.
-#[derive(Debug)]
-pub struct OpenStore {
-    /// The journals of all shards, in the order of their numbers.
-    pub journals: Vec<SharedJournal>,
-    /// The cluster's incarnation.
-    pub incarnation: u32,
-    /// What makes the store unusable, as soon as something does.
-    pub health: watch::Receiver<Option<Fault>>,
 }
 
 /// Runs the actors of an open store and answers calls, until there is a reason to leave.
@@ -169,8 +162,9 @@ pub async fn attend(
     config: ControlConfig,
     ready: impl FnOnce() + Send,
 ) -> Result<Ending, Refused> {
-    let Outside { listener, clock, chance, blobs, logs, sabotage, membership } = outside;
-    let shards = u16::try_from(store.journals.len()).unwrap_or(u16::MAX);
+    let Outside { listener, clock, chance, blobs, logs, sabotage, membership, neighbours } =
+        outside;
+    let shards = u16::try_from(store.shards.len()).unwrap_or(u16::MAX);
     let settings = Settings { shards, ..Settings::default() };
     let since = clock.now();
     let porter = match &membership {
@@ -179,9 +173,9 @@ pub async fn attend(
     };
     let ports = Ports { clock, logs, blobs, chance, sabotage };
     let side = ControlSide::start(settings, ports).await.map_err(|error| no_shard(&error))?;
-    for (shard, journal) in (0..shards).map(ShardId).zip(store.journals) {
-        side.lead(shard, journal, store.incarnation).await;
-    }
+    let open = Arc::new(std::mem::take(&mut store.shards));
+    let forward = Forward { side: side.clone(), shards: Arc::clone(&open), neighbours };
+    let leading = Reign::begin(&side, &open, store.incarnation, forward.clone()).await;
     let presence = Presence::default();
     let (endings, mut ended) = mpsc::channel(1);
     let hello = Hello::new(Role::Control, config.build.clone());
@@ -192,7 +186,8 @@ pub async fn attend(
         hello,
         clients: Arc::new(desk),
         agents: Arc::new(side.clone()),
-        peers: None,
+        peers: store.peers.take(),
+        forward,
         presence: presence.clone(),
         porter,
         admission: membership.as_ref().map(|membership| membership.reception.clone()),
@@ -212,6 +207,7 @@ pub async fn attend(
     let ending = tokio::select! {
         biased;
         ending = over => ending,
+        () = leading.follow() => Ok(Ending::Leave),
         () = serve(listener, doors.clone()) => Ok(Ending::Leave),
         () = serve_others(membership, doors) => Ok(Ending::Leave),
     };

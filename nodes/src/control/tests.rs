@@ -1,12 +1,14 @@
 //! The whole control process over an in-memory network, with a client and an agent at its doors.
 
+mod neighbours;
+
 use super::{ControlConfig, Ending, Outside, Platform, run_control};
 use crate::client::{Client, ClientError};
 use crate::logs::MemoryLogs;
 use crate::network::{ConnectError, Connector, Listener, Principal, Stream};
 use crate::node::system::{SeededChance, SystemClock};
 use crate::objects::ObjectBlobs;
-use crate::replica::ShardsConfig;
+use crate::replica::{Alone, ShardsConfig};
 use crate::rpc::agent_link::AgentLink;
 use crate::rpc::api::{ApiError, ListRuns, ListStages, LogEnd, ReadBlob, Stop, Stopped, Why};
 use crate::rpc::api::{Retry, StagePhase, Successor};
@@ -79,6 +81,7 @@ fn start(folder: &Path, outside: &Outside, idle: Option<Duration>) -> Starting {
     let platform = Platform {
         disk: Box::new(Folder::lock(folder).unwrap()),
         executor: Box::new(Threads),
+        peers: Arc::new(Alone),
         outside: outside.clone(),
     };
     let config = ControlConfig {
@@ -110,6 +113,7 @@ impl World {
             logs: Arc::new(MemoryLogs::default()),
             sabotage: Arc::new(NoSabotage),
             membership: None,
+            neighbours: None,
         };
         let (control, ready) = start(folder.path(), &outside, idle);
         ready.await.unwrap();

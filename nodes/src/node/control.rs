@@ -10,7 +10,7 @@ use super::unix::OwnerListener;
 use crate::control::{ControlConfig, Ending, Outside, Platform, run_control};
 use crate::logs::{FileLogs, SealedLogs};
 use crate::objects::{ObjectBlobs, SharedObjects};
-use crate::replica::ShardsConfig;
+use crate::replica::{Alone, ShardsConfig};
 use crate::store::{Folder, Threads};
 use crate::wire::hello::Refused;
 use otto_actors::ports::blobs::SharedBlobs;
@@ -46,8 +46,14 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
         logs,
         sabotage: Arc::new(NoSabotage),
         membership: None,
+        neighbours: None,
     };
-    let platform = Platform { disk: Box::new(disk), executor: Box::new(Threads), outside };
+    let platform = Platform {
+        disk: Box::new(disk),
+        executor: Box::new(Threads),
+        peers: Arc::new(Alone),
+        outside,
+    };
     let idle = orders.idle_ms.map(Duration::from_millis);
     let config = ControlConfig {
         build,

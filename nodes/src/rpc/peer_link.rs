@@ -1,7 +1,8 @@
 //! Replication's calls to other control processes: one connection to each, for all groups.
 
 use super::link::{Link, Open};
-use super::service::PeerCallsClient;
+use super::service::{ClientCallsRequest, ClientCallsResponse, PeerCallsClient};
+use crate::control::Hops;
 use crate::network::SharedRoutes;
 use crate::replica::{PeerAnswer, PeerCall, Peers, Unreached};
 use crate::wire::frame::Limits;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tarpc::client::RpcError;
+use tarpc::context::Context;
 
 /// Connections to other control processes, made when they are first needed and again when they
 /// break.
@@ -88,7 +90,10 @@ impl PeerLink {
     async fn close(&self, generation: u64) {
         {
             let mut known = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-            let broken = |open: &Opening| matches!(open.peek(), Some(Ok(open)) if open.generation == generation);
+            let this = |open: &Open<PeerCallsClient>| open.generation == generation;
+            let broken = |opening: &Opening| {
+                opening.peek().is_some_and(|open| open.as_ref().is_ok_and(this))
+            };
             if known.as_ref().is_some_and(broken) {
                 *known = None;
             }
@@ -96,7 +101,19 @@ impl PeerLink {
         self.link.close(generation).await;
     }
 
-    async fn call(&self, call: PeerCall, allowed: Duration) -> Result<PeerAnswer, String> {
+    async fn peer(&self, call: PeerCall, allowed: Duration) -> Result<PeerAnswer, String> {
+        let peer = |calls: PeerCallsClient, context| async move { calls.peer(context, call).await };
+        self.call(peer, allowed).await
+    }
+
+    async fn call<T, Answer>(
+        &self,
+        call: impl FnOnce(PeerCallsClient, Context) -> Answer,
+        allowed: Duration,
+    ) -> Result<T, String>
+    where
+        Answer: Future<Output = Result<T, RpcError>>,
+    {
         let late = || format!("no answer in {} ms", allowed.as_millis());
         let end = tokio::time::Instant::now() + allowed;
         let open = tokio::time::timeout_at(end, self.open()).await.map_err(|_| late())??;
@@ -104,7 +121,7 @@ impl PeerLink {
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         // Ours ends the call; tarpc's own deadline only bounds what the other end does with it.
         let context = deadline::context(left * 2, tarpc::trace::Context::default());
-        let cause = match tokio::time::timeout_at(end, open.calls.peer(context, call)).await {
+        let cause = match tokio::time::timeout_at(end, call(open.calls, context)).await {
             Ok(Ok(answer)) => {
                 self.answers.fetch_add(1, Ordering::Relaxed);
                 return Ok(answer);
@@ -129,7 +146,23 @@ impl Peers for PeerLinks {
         allowed: Duration,
     ) -> Result<PeerAnswer, Unreached> {
         let node = call.to();
-        let answer = self.link(address).call(call, allowed).await;
+        let answer = self.link(address).peer(call, allowed).await;
         answer.map_err(|cause| Unreached { node, address: address.to_owned(), cause })
+    }
+}
+
+#[async_trait]
+impl Hops for PeerLinks {
+    async fn client(
+        &self,
+        address: &str,
+        by: String,
+        request: ClientCallsRequest,
+    ) -> Result<ClientCallsResponse, String> {
+        let call = |calls: PeerCallsClient, context| async move {
+            calls.client(context, by, request).await
+        };
+        let answer = self.link(address).call(call, deadline::FOLLOW).await?;
+        answer.map_err(|error| error.to_string())
     }
 }

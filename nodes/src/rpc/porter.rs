@@ -95,6 +95,7 @@ pub const ALLOWED: &[(&str, &[Rank])] = &[
     ("AgentCalls.blob", AGENTS),
     ("AgentCalls.keep", AGENTS),
     ("PeerCalls.peer", &[Rank::Node]),
+    ("PeerCalls.client", &[Rank::Node]),
     ("JoinCalls.join", &[Rank::Stranger]),
     ("JoinCalls.enrol", &[Rank::Node]),
     ("JoinCalls.renew", &[Rank::Node, Rank::Agent, Rank::Lapsed]),

@@ -34,6 +34,7 @@ const SAID: &str = "
     AgentCalls.blob            Owner Agent
     AgentCalls.keep            Owner Agent
     PeerCalls.peer             Node
+    PeerCalls.client           Node
     JoinCalls.join             Stranger
     JoinCalls.enrol            Node
     JoinCalls.renew            Node Agent Lapsed

@@ -10,8 +10,11 @@ use super::api::{
 };
 use super::cluster::{ChangeMember, ClusterView, NewToken, TokenView};
 use super::porter::{Gate, Porter};
-use super::service::{AgentCalls, ClientCalls, JoinCalls, PeerCalls};
+use super::service::{
+    AgentCalls, ClientCalls, ClientCallsRequest, ClientCallsResponse, JoinCalls, PeerCalls,
+};
 use crate::control::Presence;
+use crate::control::forward::{self, Forward, Forwarding};
 use crate::identity::door::{JoinDoor, Reception};
 use crate::network::{Principal, SharedListener, Stream, Who};
 use crate::replica::{PeerAnswer, PeerCall, PeerSide};
@@ -96,6 +99,8 @@ pub struct Doors {
     pub agents: SharedControl,
     /// What answers other control processes; nothing where this node is alone.
     pub peers: Option<PeerSide>,
+    /// What decides which node answers a client.
+    pub(crate) forward: Forward,
     /// Where it is counted who is there.
     pub presence: Presence,
     /// What says who may call what.
@@ -171,8 +176,9 @@ async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<()
         Role::Client => {
             let _visit = doors.presence.enter();
             let frames = guest.welcome(&doors.hello).await?;
-            let side = ClientDoor { principal, side: doors.clients };
-            execute(frames, side.serve(), gate, MAX_IN_FLIGHT).await;
+            let door = ClientDoor { principal, side: doors.clients };
+            let side = Forwarding { forward: doors.forward, door };
+            execute(frames, side, gate, MAX_IN_FLIGHT).await;
         }
         Role::Agent => {
             let frames = guest.welcome(&doors.hello).await?;
@@ -187,7 +193,8 @@ async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<()
         }
         Role::Control => match (doors.peers, principal.who) {
             (Some(side), Who::Node(node)) => {
-                welcome_peer(guest, &doors.hello, PeerDoor { node, side }, gate).await?;
+                let door = PeerDoor { node, side, clients: Some(doors.clients) };
+                welcome_peer(guest, &doors.hello, door, gate).await?;
             }
             (_, _) => turn_away(guest).await?,
         },
@@ -210,7 +217,8 @@ async fn answer_peer(
     let gate = porter.gate(&principal);
     match (guest.hello.role, principal.who) {
         (Role::Control, Who::Node(node)) => {
-            welcome_peer(guest, &hello, PeerDoor { node, side }, gate).await
+            let door = PeerDoor { node, side, clients: None };
+            welcome_peer(guest, &hello, door, gate).await
         }
         (_, _) => {
             let what = "this node has not joined its cluster yet".to_owned();
@@ -252,9 +260,9 @@ where
 
 /// One client's connection.
 #[derive(Clone, Debug)]
-struct ClientDoor {
-    principal: Principal,
-    side: SharedClientSide,
+pub(crate) struct ClientDoor {
+    pub(crate) principal: Principal,
+    pub(crate) side: SharedClientSide,
 }
 
 impl ClientCalls for ClientDoor {
@@ -424,11 +432,28 @@ impl AgentCalls for AgentDoor {
 struct PeerDoor {
     node: NodeId,
     side: PeerSide,
+    /// What answers clients; `None` where this node serves none yet.
+    clients: Option<SharedClientSide>,
 }
 
 impl PeerCalls for PeerDoor {
     async fn peer(self, _: Context, call: PeerCall) -> PeerAnswer {
         self.side.answer(self.node, call).await
+    }
+    async fn client(
+        self,
+        context: Context,
+        by: String,
+        request: ClientCallsRequest,
+    ) -> Result<ClientCallsResponse, ApiError> {
+        let side = self.clients.filter(|_| forward::travels(&request));
+        let Some(side) = side else {
+            return Err(ApiError::NotReady("this is not answered for another node".to_owned()));
+        };
+        // Who calls was checked where they came in.
+        let principal = Principal { name: by, who: Who::Node(self.node), key: None };
+        let answer = ClientDoor { principal, side }.serve().serve(context, request).await;
+        answer.map_err(|error| ApiError::Unknown(error.to_string()))
     }
 }
 

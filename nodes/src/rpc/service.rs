@@ -64,6 +64,11 @@ pub trait ClientCalls {
 pub trait PeerCalls {
     /// What replication asks.
     async fn peer(call: PeerCall) -> PeerAnswer;
+    /// What a client asks at another node, which has checked who that is.
+    async fn client(
+        by: String,
+        request: ClientCallsRequest,
+    ) -> Result<ClientCallsResponse, ApiError>;
 }
 
 /// What agents call: [`otto_actors::ports::control::Control`] over the wire.

@@ -65,13 +65,10 @@ impl ControlHost {
                 .await;
         let shards = opened.map_err(|error| error.to_string())?;
         let Common { blobs, history, bug } = &self.common;
-        let mut journals = Vec::new();
         for id in (0..shards.count()).map(ShardId) {
             shards.ready(id).await.map_err(|error| error.to_string())?;
-            journals.extend(shards.journal(id).map(|journal| spoil_journal(*bug, journal)));
         }
-        let store =
-            OpenStore { journals, incarnation: shards.incarnation(), health: shards.health() };
+        let store = OpenStore::of(&shards, |journal| spoil_journal(*bug, journal));
         let outside = Outside {
             listener: Arc::new(listener),
             clock: Arc::new(SimulatedClock),
@@ -80,6 +77,7 @@ impl ControlHost {
             logs: spoil_logs(*bug, Arc::new(self.logs.clone())),
             sabotage: Arc::new(self.saboteur.clone()),
             membership: None,
+            neighbours: None,
         };
         let config = ControlConfig {
             build: build(),

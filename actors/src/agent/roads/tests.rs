@@ -88,15 +88,14 @@ async fn asked(nodes: &[&str], leader: Option<(u64, u64)>) -> Vec<String> {
     let calls = Arc::clone(&controls.0);
     let roads = Roads::new(controls);
     roads.learn(&routes(nodes, leader));
-    for _ in 0..nodes.len() + 1 {
+    for _ in 0..=nodes.len() {
         let second = std::time::Duration::from_secs(1);
         let renewed = tokio::time::timeout(second, roads.renew(AGENT, vec![lease()])).await;
         if renewed.is_ok_and(|renewed| renewed.is_ok()) {
             break;
         }
     }
-    let calls = calls.lock().unwrap().clone();
-    calls
+    std::mem::take(&mut *calls.lock().unwrap())
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use crate::logs::MemoryLogs;
 use crate::network::{Listener, Principal, Stream};
 use crate::node::system::SeededChance;
 use crate::objects::ObjectBlobs;
-use crate::replica::ShardsConfig;
+use crate::replica::{Alone, ShardsConfig};
 use crate::rpc::cluster::Live;
 use crate::store::{self, Threads};
 use crate::wire::hello::{Build, Refused};
@@ -285,9 +285,15 @@ async fn start(
         logs: Arc::new(MemoryLogs::default()),
         sabotage: Arc::new(NoSabotage),
         membership: Some(membership),
+        neighbours: None,
     };
     let disk = store::Folder::lock(folder.join("store")).unwrap();
-    let platform = Platform { disk: Box::new(disk), executor: Box::new(Threads), outside };
+    let platform = Platform {
+        disk: Box::new(disk),
+        executor: Box::new(Threads),
+        peers: Arc::new(Alone),
+        outside,
+    };
     let config = ControlConfig {
         build: Build::default(),
         node_build: Build::default(),

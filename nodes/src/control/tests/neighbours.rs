@@ -1,0 +1,290 @@
+//! Two control processes that share the journals of one store, each leading some of its shards: a
+//! call about any is answered at both doors.
+
+use super::{AGENT, finish, plan, rest, take};
+use crate::client::{Client, ClientError};
+use crate::control::{
+    ControlConfig, Directory, Ending, Neighbours, OpenShard, OpenStore, Outside, attend,
+};
+use crate::logs::MemoryLogs;
+use crate::network::{ConnectError, Connector, Listener, Principal, Routes, SharedConnector};
+use crate::network::{Stream, Who};
+use crate::node::system::{SeededChance, SystemClock};
+use crate::objects::ObjectBlobs;
+use crate::replica::{Alone, Shards, ShardsConfig, Standing};
+use crate::rpc::agent_link::AgentLink;
+use crate::rpc::api::{ApiError, ListRuns, Why};
+use crate::rpc::peer_link::PeerLinks;
+use crate::store::{Folder, Threads};
+use crate::wire::hello::{Build, Refused};
+use async_trait::async_trait;
+use otto_actors::ports::control::{Bid, Control, LinkError};
+use otto_actors::ports::sabotage::NoSabotage;
+use otto_core::capability::Capabilities;
+use otto_core::ids::{CommandId, NodeId, ProjectId, RunId, ShardId};
+use otto_core::run::outcome::Outcome;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::duplex;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// How many shards there are; each node leads one.
+const SHARDS: u16 = 2;
+
+type Guest = (Stream, Principal);
+
+/// The door of one control process.
+#[derive(Debug)]
+struct Door {
+    guests: mpsc::UnboundedSender<Guest>,
+    arrivals: Mutex<mpsc::UnboundedReceiver<Guest>>,
+}
+
+impl Door {
+    fn new() -> Arc<Self> {
+        let (guests, arrivals) = mpsc::unbounded_channel();
+        Arc::new(Self { guests, arrivals: Mutex::new(arrivals) })
+    }
+}
+
+#[async_trait]
+impl Listener for Door {
+    async fn accept(&self) -> io::Result<Guest> {
+        let arrival = self.arrivals.lock().await.recv().await;
+        arrival.ok_or_else(|| io::Error::other("nobody is left"))
+    }
+}
+
+/// A way to a door for somebody.
+#[derive(Debug)]
+struct Path {
+    door: Arc<Door>,
+    who: Principal,
+}
+
+#[async_trait]
+impl Connector for Path {
+    async fn connect(&self) -> Result<Stream, ConnectError> {
+        let (ours, theirs) = duplex(1 << 16);
+        let sent = self.door.guests.send((Box::pin(theirs), self.who.clone()));
+        sent.map_err(|_| io::Error::other("nobody listens any more"))?;
+        Ok(Box::pin(ours))
+    }
+}
+
+/// The ways of one node to all.
+#[derive(Debug)]
+struct Ways {
+    doors: Vec<Arc<Door>>,
+    node: NodeId,
+}
+
+impl Routes for Ways {
+    fn to(&self, address: &str) -> SharedConnector {
+        let who = Principal { name: "a node".to_owned(), who: Who::Node(self.node), key: None };
+        Arc::new(Path { door: Arc::clone(&self.doors[address.parse::<usize>().unwrap()]), who })
+    }
+}
+
+struct Town {
+    doors: Vec<Arc<Door>>,
+    /// What each shard does on each node.
+    standings: Vec<Vec<watch::Sender<Standing>>>,
+    terms: u64,
+    _folder: tempfile::TempDir,
+    _shards: Shards,
+    _controls: Vec<JoinHandle<Result<Ending, Refused>>>,
+}
+
+impl Town {
+    /// Two nodes: the first leads the first shard, the second the second.
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Box::new(Folder::lock(folder.path()).unwrap());
+        let config = ShardsConfig { shards: SHARDS, ..ShardsConfig::default() };
+        let shards = Shards::open(disk, &Threads, config, Arc::new(Alone)).await.unwrap();
+        for shard in (0..SHARDS).map(ShardId) {
+            shards.ready(shard).await.unwrap();
+        }
+        let mut town = Self {
+            doors: vec![Door::new(), Door::new()],
+            standings: Vec::new(),
+            terms: 0,
+            _folder: folder,
+            _shards: shards,
+            _controls: Vec::new(),
+        };
+        for node in 0..2 {
+            town.start(node, config).await;
+        }
+        town.elect(ShardId(0), 0);
+        town.elect(ShardId(1), 1);
+        town
+    }
+
+    async fn start(&mut self, node: usize, config: ShardsConfig) {
+        let mut open = OpenStore::of(&self._shards, |journal| journal);
+        let nobody = Standing::Following { leader: None };
+        let standings: Vec<_> = (0..SHARDS).map(|_| watch::Sender::new(nobody)).collect();
+        let script = |(shard, standing): (OpenShard, &watch::Sender<Standing>)| OpenShard {
+            standing: standing.subscribe(),
+            ..shard
+        };
+        open.shards = open.shards.into_iter().zip(&standings).map(script).collect();
+        let name = NodeId(node as u64);
+        let nodes = (0..2).map(|node| (NodeId(node), node.to_string())).collect();
+        let (_, directory) = watch::channel(Directory { version: 1, nodes });
+        let ways = Ways { doors: self.doors.clone(), node: name };
+        let hops = Arc::new(PeerLinks::new(Arc::new(ways), Build::default()));
+        let outside = Outside {
+            listener: Arc::clone(&self.doors[node]) as _,
+            clock: Arc::new(SystemClock::new()),
+            chance: Arc::new(SeededChance::new(1)),
+            blobs: Arc::new(ObjectBlobs::in_memory()),
+            logs: Arc::new(MemoryLogs::default()),
+            sabotage: Arc::new(NoSabotage),
+            membership: None,
+            neighbours: Some(Neighbours { node: name, directory, hops }),
+        };
+        let config = ControlConfig {
+            build: Build::default(),
+            node_build: Build::default(),
+            shards: config,
+            idle: None,
+            data: String::new(),
+            address: String::new(),
+        };
+        let (ready, is_ready) = oneshot::channel();
+        let control = attend(open, outside, config, move || ready.send(()).unwrap());
+        self._controls.push(tokio::spawn(control));
+        self.standings.push(standings);
+        is_ready.await.unwrap();
+    }
+
+    /// A shard has this leader from now on.
+    fn elect(&mut self, shard: ShardId, leader: usize) {
+        self.terms += 1;
+        let place = usize::from(shard.0);
+        let following = Standing::Following { leader: Some(NodeId(leader as u64)) };
+        for (node, standings) in self.standings.iter().enumerate() {
+            let serving = Standing::Serving { term: self.terms };
+            standings[place].send_replace(if node == leader { serving } else { following });
+        }
+    }
+
+    fn client(&self, node: usize, name: &str) -> Client {
+        let door = Arc::clone(&self.doors[node]);
+        let path = Path { door, who: Principal::owner(name) };
+        Client::new(Arc::new(path), Build::default())
+    }
+
+    fn agent(&self, node: usize) -> AgentLink {
+        let door = Arc::clone(&self.doors[node]);
+        let path = Path { door, who: Principal::owner("an agent") };
+        AgentLink::new(Arc::new(path), Build::default())
+    }
+}
+
+/// A project that belongs to a shard.
+fn project(shard: ShardId) -> String {
+    let names = (0..).map(|n| format!("project {n}"));
+    let of_shard = |name: &String| ProjectId::of(name).home(SHARDS) == shard;
+    names.into_iter().find(of_shard).unwrap()
+}
+
+async fn listed(client: &Client) -> BTreeSet<RunId> {
+    let all = ListRuns { project: None, before: None, limit: 50 };
+    client.runs(all).await.unwrap().into_iter().map(|listed| listed.run).collect()
+}
+
+#[tokio::test]
+async fn a_call_about_any_shard_is_answered_at_both_doors() {
+    let town = Town::new().await;
+    let (ann, bob) = (town.client(0, "ann"), town.client(1, "bob"));
+    let plan = plan(10);
+    let one = ann.submit_plan(&project(ShardId(0)), "k", &plan, None).await.unwrap().run;
+    let snapshot = Some(ann.put_bytes(b"files").await.unwrap());
+    let two = ann.submit_plan(&project(ShardId(1)), "k", &plan, snapshot).await.unwrap().run;
+    let again = bob.submit_plan(&project(ShardId(1)), "k", &plan, None).await.unwrap();
+    assert_eq!((again.run, again.repeated), (two, true));
+    for client in [&ann, &bob] {
+        assert_eq!(listed(client).await, BTreeSet::from([one, two]));
+        assert_eq!(client.run(two).await.unwrap().summary.by, "ann", "the caller's name travels");
+        assert_eq!(client.plan(plan.hash()).await.unwrap(), plan);
+        let reasons = client.why(Why { run: two, stage: None }).await.unwrap();
+        assert!(reasons[0].text.contains("waits for an agent"), "{reasons:?}");
+    }
+    let agent = town.agent(1);
+    let assignment = take(&agent).await;
+    assert_eq!(assignment.lease.run, two);
+    let (followed, ()) =
+        tokio::join!(rest(&ann, two), finish(&agent, &assignment, Outcome::Success));
+    assert_eq!(followed, rest(&bob, two).await);
+    ann.cancel(one, CommandId([1; 16]), None).await.unwrap();
+    let cancelled = bob.cancel(one, CommandId([2; 16]), None).await;
+    assert!(matches!(cancelled, Err(ClientError::Api(ApiError::Refused(_)))), "{cancelled:?}");
+}
+
+#[tokio::test]
+async fn a_follow_goes_on_where_leadership_went() {
+    let mut town = Town::new().await;
+    let ann = town.client(0, "ann");
+    let run = ann.submit_plan(&project(ShardId(0)), "k", &plan(10), None).await.unwrap().run;
+    let following = tokio::spawn({
+        let client = ann.clone();
+        async move { rest(&client, run).await }
+    });
+    let assignment = take(&town.agent(0)).await;
+    town.elect(ShardId(0), 1);
+    let refused = loop {
+        // The first node learns it in a moment.
+        match town.agent(0).renew(AGENT, vec![assignment.lease]).await {
+            Ok(ended) => assert_eq!(ended, []),
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, LinkError::NotHere { shard: ShardId(0) }), "{refused:?}");
+    let next = town.agent(1);
+    while next.renew(AGENT, vec![assignment.lease]).await != Ok(Vec::new()) {}
+    finish(&next, &assignment, Outcome::Success).await;
+    assert_eq!(following.await.unwrap(), rest(&town.client(1, "bob"), run).await);
+}
+
+#[tokio::test]
+async fn agents_are_told_who_leads_what_as_soon_as_it_changes() {
+    let mut town = Town::new().await;
+    let agent = town.agent(0);
+    let bid = Bid {
+        agent: AGENT,
+        name: "a1".to_owned(),
+        capabilities: Capabilities::default(),
+        free_slots: 1,
+        holds: Vec::new(),
+        cost: 0,
+        warm: BTreeSet::new(),
+    };
+    let mut leads = Vec::new();
+    let mut known = otto_actors::ports::routes::Routes::default();
+    for shards in [1, 2, 1] {
+        let told = async {
+            loop {
+                let routes = agent.bid(bid.clone()).await.unwrap().routes;
+                known.learn(&routes);
+                if routes.leaders.len() == shards {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(3), told).await.expect("it need not wait");
+        let here = known.leaders.iter().filter(|(_, leader)| leader.node == NodeId(0));
+        leads.push(here.map(|(shard, _)| shard.0).collect::<Vec<_>>());
+        let next = if shards == 1 { 0 } else { 1 };
+        town.elect(ShardId(1), next);
+    }
+    assert_eq!(leads, [vec![0], vec![0, 1], vec![0, 1]], "what it lost, others tell");
+    let addresses: BTreeMap<NodeId, String> = known.nodes;
+    assert_eq!(addresses.len(), 2);
+}
