@@ -195,19 +195,6 @@ impl fmt::Display for Need {
     }
 }
 
-impl Need {
-    /// The tools that it names, in all its alternatives.
-    #[must_use]
-    pub fn tools(&self) -> BTreeSet<&str> {
-        match self {
-            Self::All(needs) | Self::Any(needs) => needs.iter().flat_map(Self::tools).collect(),
-            Self::Tool { name, .. } => BTreeSet::from([name.as_str()]),
-            Self::Docker { .. } => BTreeSet::from(["docker"]),
-            Self::Cores(_) | Self::Memory(_) | Self::Arch(_) | Self::Os(_) => BTreeSet::new(),
-        }
-    }
-}
-
 /// Whether a tool of this name can be looked for: it names a program in a folder and nothing else,
 /// and no program takes it for an option.
 #[must_use]
@@ -273,15 +260,24 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// The tools of a need that nobody has looked for here. One whose name is none is not looked
-    /// for: it is lacking.
+    /// The tools of a need that nobody has looked for here, and that matter: where one of several
+    /// alternatives is known to be here, the others are not looked for. A tool whose name is none
+    /// is not looked for either: it is lacking.
     #[must_use]
     pub fn unknown<'a>(&self, need: &'a Need) -> BTreeSet<&'a str> {
-        let mut tools = need.tools();
-        tools.retain(|tool| {
-            !self.tools.contains_key(*tool) && !self.absent.contains(*tool) && is_tool_name(tool)
-        });
-        tools
+        match need {
+            Need::All(needs) => needs.iter().flat_map(|need| self.unknown(need)).collect(),
+            Need::Any(_) if self.lacks(need).is_empty() => BTreeSet::new(),
+            Need::Any(needs) => needs.iter().flat_map(|need| self.unknown(need)).collect(),
+            Need::Tool { name, .. } => self.unknown_tool(name),
+            Need::Docker { .. } => self.unknown_tool("docker"),
+            Need::Cores(_) | Need::Memory(_) | Need::Arch(_) | Need::Os(_) => BTreeSet::new(),
+        }
+    }
+
+    fn unknown_tool<'a>(&self, tool: &'a str) -> BTreeSet<&'a str> {
+        let known = self.tools.contains_key(tool) || self.absent.contains(tool);
+        if known || !is_tool_name(tool) { BTreeSet::new() } else { BTreeSet::from([tool]) }
     }
 
     /// Takes in what a search for tools found. Of what is absent only so much is remembered: what
@@ -459,6 +455,9 @@ mod tests {
         let docker = Need::Docker { image: "ruby:3.3".to_owned() };
         let nested = Need::Any(vec![Need::All(vec![tool("go"), tool("ant")]), docker]);
         check(&machine, nested, &["ant", "docker"]);
+        let either = |first, second| Need::Any(vec![tool(first), tool(second)]);
+        let both = Need::All(vec![either("ant", "git"), tool("make"), either("go", "rake")]);
+        check(&machine, both, &["make", "rake"]);
         for name in ["", "../sh", "/bin/sh", "-rf", ".", "two words", "a\nb", &"x".repeat(65)] {
             check(&machine, tool(name), &[]);
         }

@@ -394,6 +394,9 @@ fn parts(pair: Pair<'_, Rule>) -> impl Iterator<Item = Pair<'_, Rule>> {
 /// may end earlier.
 fn written<'i>(pair: &Pair<'i, Rule>) -> &'i str {
     let whole = pair.as_str();
+    if !whole.contains('/') {
+        return whole.trim_end();
+    }
     let start = pair.as_span().start();
     let mut text = whole.trim_end();
     let mut comments = pair.clone().into_inner().rev();

@@ -1,6 +1,7 @@
 //! A plan as a tree that a person reads from top to bottom.
 
 use super::{Verdict, call, judged, literal, manner, place, repeated, verdict, verdicts};
+use otto_core::capability::Need;
 use otto_core::gate::Gate;
 use otto_core::ids::StageId;
 use otto_core::plan::{Cache, DEFAULT_QUEUE, Environment, Occasion, Origin, Plan, Stage, StepCall};
@@ -166,7 +167,9 @@ impl Page<'_> {
     /// What the steps find around them.
     fn surroundings(&mut self, stage: &Stage) {
         if !otto_core::capability::Capabilities::default().lacks(&stage.runtime).is_empty() {
-            self.detail("runtime", &stage.runtime.to_string());
+            let note =
+                if measures(&stage.runtime) { "  (chooses the agent, limits nothing)" } else { "" };
+            self.detail("runtime", &format!("{}{note}", stage.runtime));
         }
         if let Some(environment) = &stage.environment {
             self.detail("delivers to", environment);
@@ -230,6 +233,15 @@ impl Page<'_> {
         self.out.push_str(&self.indent);
         self.out.push_str(text);
         self.out.push('\n');
+    }
+}
+
+/// Whether a need names an amount, which one might take for a limit.
+fn measures(need: &Need) -> bool {
+    match need {
+        Need::All(needs) | Need::Any(needs) => needs.iter().any(measures),
+        Need::Cores(_) | Need::Memory(_) => true,
+        Need::Arch(_) | Need::Os(_) | Need::Tool { .. } | Need::Docker { .. } => false,
     }
 }
 
