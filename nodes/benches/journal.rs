@@ -8,7 +8,6 @@
 //!     cargo bench -p otto-nodes --bench journal -- idle     what eight shards cost that do nothing
 //! ```
 
-use mimalloc::MiMalloc;
 use otto_actors::ports::journal::SharedJournal;
 use otto_core::ids::ShardId;
 use otto_core::journal::{EntityId, EntityKind, Head, Item, Proposal, Verdict};
@@ -25,10 +24,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-
-/// The same as that of the `otto` command.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 

@@ -11,17 +11,13 @@ mod hello;
 mod idle;
 mod logs;
 mod node;
+mod parallel;
 mod restart;
 mod steps;
 mod submissions;
 
-use mimalloc::MiMalloc;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-/// The same as that of the program under measurement.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A part of the measurement.
 struct Part {
@@ -31,6 +27,7 @@ struct Part {
 
 const PARTS: &[Part] = &[
     Part { name: "steps", measure: steps::measure },
+    Part { name: "parallel", measure: parallel::measure },
     Part { name: "hello", measure: hello::measure },
     Part { name: "submissions", measure: submissions::measure },
     Part { name: "restart", measure: restart::measure },

@@ -12,15 +12,8 @@ const ROUNDS: usize = 5;
 pub(crate) fn measure() -> Result<(), String> {
     let node = Node::new(&ottofile(STEPS))?;
     let single = Node::new(&ottofile(1))?;
-    let mut makefile = String::from("all:");
-    for n in 0..STEPS {
-        let _ = write!(makefile, " t{n}");
-    }
-    for n in 0..STEPS {
-        let _ = write!(makefile, "\nt{n}:\n\t@sh -xec true");
-    }
     let path = node.repository().join("Makefile");
-    std::fs::write(path, makefile + "\n").map_err(|error| error.to_string())?;
+    std::fs::write(path, makefile(STEPS)).map_err(|error| error.to_string())?;
     let otto_run = |node: &Node| timed(|| run(&mut node.otto(&["run", "--progress", "quiet"])));
     otto_run(&node)?;
     otto_run(&single)?;
@@ -59,11 +52,24 @@ pub(crate) fn measure() -> Result<(), String> {
 }
 
 fn ottofile(steps: u32) -> String {
-    let mut text = String::from("pipeline { stage('S') { steps {\n");
-    for _ in 0..steps {
-        text.push_str("  sh 'true'\n");
+    format!("pipeline {{ stage('S') {{ steps {{\n{}}} }} }}\n", no_op_steps(steps))
+}
+
+/// So many steps that do nothing.
+pub(crate) fn no_op_steps(steps: u32) -> String {
+    "  sh 'true'\n".repeat(steps as usize)
+}
+
+/// As many targets of `make` that do the same.
+pub(crate) fn makefile(steps: u32) -> String {
+    let mut text = String::from("all:");
+    for n in 0..steps {
+        let _ = write!(text, " t{n}");
     }
-    text + "} } }\n"
+    for n in 0..steps {
+        let _ = write!(text, "\nt{n}:\n\t@sh -xec true");
+    }
+    text + "\n"
 }
 
 fn spawn_loop() -> Result<(), String> {

@@ -65,11 +65,6 @@ pub(super) struct Child {
     reports: Reports,
 }
 
-/// What keeps the allocator from taking memory in huge pages of which it uses little: an idle node
-/// would hold half as much again. Steps do not see it, since their environment is built from
-/// nothing.
-const SMALL_MEMORY: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
-
 impl Child {
     /// Starts a child from an image.
     pub(super) fn start(
@@ -95,9 +90,7 @@ impl Child {
                 command.env_remove(name);
             }
         }
-        let (name, value) = SMALL_MEMORY;
         let process = command
-            .env(name, value)
             .arg0(role.name())
             .arg(serde_json::to_string(orders)?)
             .stdin(input)
