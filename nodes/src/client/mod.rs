@@ -27,7 +27,7 @@ use crate::network::SharedConnector;
 use crate::rpc::api::ApiError;
 use crate::rpc::link::Link;
 use crate::rpc::service::ClientCallsClient;
-use crate::wire::hello::{Build, Hello, HelloError, Refused, Role};
+use crate::wire::hello::{Bearer, Build, Hello, HelloError, Refused, Role};
 use crate::wire::{self, deadline};
 use std::future::Future;
 use std::io::ErrorKind;
@@ -116,7 +116,7 @@ impl Client {
     /// A client that signs in with a person's token, on a connection that needs it.
     #[must_use]
     pub fn signed_in(connector: SharedConnector, build: Build, token: &str) -> Self {
-        let credentials = Some(token.to_owned());
+        let credentials = Some(Bearer(token.to_owned()));
         Self::greeting(connector, Hello { credentials, ..Hello::new(Role::Client, build) })
     }
 

@@ -4,7 +4,7 @@ use super::subject::Subject;
 use super::{IdentityError, malformed};
 use otto_core::cluster::SKEW;
 use otto_core::cluster::state::{Certificate, Holder};
-use otto_core::ids::{ClusterId, KeyId};
+use otto_core::ids::KeyId;
 use otto_core::time::{Span, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
@@ -39,13 +39,14 @@ impl Authority {
     ///
     /// # Errors
     /// When the system gives no randomness.
-    pub fn found(cluster: ClusterId, now: Timestamp) -> Result<Self, IdentityError> {
+    pub fn found(now: Timestamp) -> Result<Self, IdentityError> {
         let key = new_key()?;
         let mut params = CertificateParams::default();
         params.not_before = moment(Timestamp(now.0.saturating_sub(SKEW.0))).into();
         params.not_after = moment(now.after(LIFE)).into();
         params.serial_number = Some(SerialNumber::from(1));
-        params.distinguished_name = name(&format!("otto cluster {}", cluster.short()));
+        params.distinguished_name =
+            name(&format!("otto authority {}", key_fingerprint(&key).short()));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate =

@@ -131,11 +131,20 @@ impl Folder {
     /// # Errors
     /// When it cannot be kept.
     pub fn keep(&self, new: &New<'_>) -> Result<(), IdentityError> {
-        self.write(AUTHORITY, &pem("CERTIFICATE", new.authority))?;
-        if let Some(authority) = new.with_key {
-            self.write(AUTHORITY_KEY, &pem("PRIVATE KEY", authority.key()))?;
+        match new.with_key {
+            Some(authority) => self.keep_authority(authority)?,
+            None => self.write(AUTHORITY, &pem("CERTIFICATE", new.authority))?,
         }
         self.renew(new.certificate)
+    }
+
+    /// Keeps the authority with its key, the key last: whoever finds it finds both.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub fn keep_authority(&self, authority: &Authority) -> Result<(), IdentityError> {
+        self.write(AUTHORITY, &pem("CERTIFICATE", authority.certificate()))?;
+        self.write(AUTHORITY_KEY, &pem("PRIVATE KEY", authority.key()))
     }
 
     /// Keeps a later certificate.

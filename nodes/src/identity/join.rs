@@ -103,6 +103,21 @@ pub async fn join_over(
     keep(folder, token.pin, role, joined)
 }
 
+/// Joins the agent beside a control node, which vouches for it over its own connection.
+///
+/// # Errors
+/// As [`join`].
+pub async fn enrol(
+    link: &JoinLink,
+    node: &Credentials,
+    name: &str,
+    folder: &Folder,
+) -> Result<Member, Refused> {
+    let request = ByteBuf::from(authority::request(&folder.key()?)?);
+    let joined = link.enrol(Enrol { request, name: name.to_owned() }).await.map_err(refused)?;
+    keep(folder, Pin::of(authority::fingerprint(node.authority())), JoinRole::Agent, joined)
+}
+
 /// Checks what was answered, and keeps it.
 fn keep(folder: &Folder, pin: Pin, role: JoinRole, joined: Joined) -> Result<Member, Refused> {
     let Joined { holder: _, certificate, authority, authority_key, facts } = joined;

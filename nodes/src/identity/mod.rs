@@ -1,6 +1,7 @@
 //! Who is who between machines.
 //!
 //! ```text
+//!   otto-node serve          founding.rs  the first node makes the authority
 //!   otto-node join ADDRESS --token OT1-…
 //!     makes a key            files.rs      never leaves the folder `identity/`
 //!     connects               join.rs       to whom the authority in the token vouches for
@@ -23,6 +24,7 @@
 pub mod authority;
 pub mod door;
 pub mod files;
+pub mod founding;
 pub mod join;
 pub mod renewal;
 pub mod starts;

@@ -4,7 +4,7 @@
 //! what the cluster knows of it: whether it was removed since, and whom a token signs in.
 
 use crate::network::{Principal, Who};
-use crate::wire::hello::{Refused, RefusedKind, Role};
+use crate::wire::hello::{Bearer, Refused, RefusedKind, Role};
 use otto_actors::ports::clock::SharedClock;
 use otto_core::cluster::register::Register;
 use otto_core::cluster::state::UserRole;
@@ -148,7 +148,7 @@ impl Porter {
         &self,
         principal: Principal,
         role: Role,
-        credentials: Option<&str>,
+        credentials: Option<&Bearer>,
     ) -> Result<Principal, Refused> {
         let principal = match (principal.who, credentials) {
             (Who::Stranger, Some(credentials)) => self.sign_in(credentials)?,
@@ -187,8 +187,8 @@ impl Porter {
     }
 
     /// Whom credentials sign in. They travel inside TLS, to a node that proved who it is.
-    fn sign_in(&self, credentials: &str) -> Result<Principal, Refused> {
-        let token = crate::identity::token::user_token(credentials).ok_or_else(signed_out)?;
+    fn sign_in(&self, credentials: &Bearer) -> Result<Principal, Refused> {
+        let token = crate::identity::token::user_token(&credentials.0).ok_or_else(signed_out)?;
         let register = self.register.borrow();
         let (name, role) = register.user(token, self.clock.now()).ok_or_else(signed_out)?;
         Ok(Principal { name: name.to_owned(), who: Who::User(role, token), key: None })

@@ -166,8 +166,8 @@ async fn accept<Answering>(
 
 async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<(), HelloError> {
     let guest = receive_guest(stream, &doors.hello).await?;
-    let (role, credentials) = (guest.hello.role, guest.hello.credentials.as_deref());
-    let principal = match doors.porter.welcome(principal, role, credentials) {
+    let (role, credentials) = (guest.hello.role, guest.hello.credentials.clone());
+    let principal = match doors.porter.welcome(principal, role, credentials.as_ref()) {
         Ok(principal) => principal,
         Err(refused) => return guest.refuse(refused).await,
     };

@@ -43,7 +43,18 @@ pub struct Hello {
     pub methods: BTreeSet<String>,
     /// What proves who it is, where the connection itself does not.
     #[serde(default)]
-    pub credentials: Option<String>,
+    pub credentials: Option<Bearer>,
+}
+
+/// What whoever bears it is taken for. Nobody may read it in a log.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bearer(pub String);
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bearer(…)")
+    }
 }
 
 impl Hello {

@@ -2,9 +2,11 @@
 
 use super::town::{Town, admin};
 use crate::client::ClientError;
+use crate::identity::renewal::keep_valid;
 use crate::identity::tls::Credentials;
 use crate::identity::token::{Purpose, Token};
 use crate::network::Connector;
+use crate::node::system::SeededChance;
 use crate::rpc::agent_link::AgentLink;
 use crate::rpc::api::Stop;
 use crate::rpc::cluster::{ChangeMember, NewToken, TokenPurpose};
@@ -15,6 +17,7 @@ use otto_core::cluster::command::Wish;
 use otto_core::cluster::state::{Holder, JoinRole, UserRole};
 use otto_core::ids::{AgentId, AgentRef, NodeId};
 use otto_core::time::Span;
+use std::sync::Arc;
 
 /// What is answered to a hello.
 async fn greeted(town: &Town, with: Option<&Credentials>, role: Role) -> String {
@@ -38,7 +41,6 @@ async fn an_identity_opens_its_own_doors_only() {
     let town = Town::found().await;
     let agent = town.joined(JoinRole::Agent, "worker").await;
     let node = town.joined(JoinRole::Control, "second").await;
-    let alone = "this node takes no other node: it is alone";
     let cases = [
         (None, Role::Client, "nobody is signed in on this connection"),
         (None, Role::Agent, "nobody is signed in on this connection"),
@@ -50,7 +52,7 @@ async fn an_identity_opens_its_own_doors_only() {
         (Some(&agent), Role::Newcomer, "welcome"),
         (Some(&node), Role::Client, "may not connect as a client"),
         (Some(&node), Role::Agent, "may not connect as an agent"),
-        (Some(&node), Role::Control, alone),
+        (Some(&node), Role::Control, "welcome"),
         (Some(&node), Role::Newcomer, "welcome"),
     ];
     for (with, role, part) in cases {
@@ -133,6 +135,26 @@ async fn a_certificate_that_ran_out_is_good_for_another_one_only() {
     let stored = folder.load().unwrap().unwrap();
     assert_eq!(stored.said, credentials.said(), "it is on disk, too");
     assert!(stored.said.certificate.serial > before.serial);
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_by_itself() {
+    let town = Town::found().await;
+    let credentials = town.joined(JoinRole::Agent, "worker").await;
+    let before = credentials.said().certificate;
+    town.clock.pass(Span::hours(16));
+    let renewing = tokio::spawn(keep_valid(
+        credentials.clone(),
+        town.machine("worker"),
+        town.door(&credentials),
+        town.clock.clone(),
+        Arc::new(SeededChance::new(1)),
+    ));
+    while credentials.said().certificate == before {
+        tokio::task::yield_now().await;
+    }
+    renewing.abort();
+    assert!(credentials.said().certificate.renewal() > before.not_after);
 }
 
 /// What a client is told by its node.

@@ -3,11 +3,11 @@
 
 use crate::client::Client;
 use crate::control::{ControlConfig, Ending, Membership, Outside, Platform, run_control};
-use crate::identity::authority::{Authority, PublicKey, key_fingerprint, new_key, request};
+use crate::identity::authority::{Authority, new_key, request};
 use crate::identity::door::{Admission, Reception};
-use crate::identity::files::{Folder, New};
+use crate::identity::files::Folder;
+use crate::identity::founding;
 use crate::identity::join::{Introduction, JoinLink, Member, join};
-use crate::identity::subject::Subject;
 use crate::identity::tls::{Credentials, Expected, TlsConnector, TlsListener};
 use crate::identity::token::{Purpose, Token};
 use crate::logs::MemoryLogs;
@@ -23,10 +23,10 @@ use otto_actors::cluster::Denial;
 use otto_actors::ports::clock::Clock;
 use otto_actors::ports::sabotage::NoSabotage;
 use otto_core::cluster::Cluster;
-use otto_core::cluster::command::{Newcomer, Refusal, Wish};
+use otto_core::cluster::command::{Refusal, Wish};
 use otto_core::cluster::event::Entry;
 use otto_core::cluster::register::Register;
-use otto_core::cluster::state::{By, Holder, JoinRole, Levels, UserRole};
+use otto_core::cluster::state::{By, JoinRole, Levels, UserRole};
 use otto_core::ids::{ClusterId, KeyId, NodeId};
 use otto_core::time::{Span, Timestamp};
 use std::collections::BTreeMap;
@@ -148,8 +148,7 @@ impl Town {
         let clock = HandClock::new();
         let register = watch::Sender::default();
         let hall = Arc::new(Hall { cluster: Mutex::default(), register, clock: clock.clone() });
-        let (authority, identity) = found_files(folder.path(), &hall);
-        let credentials = Credentials::new(identity.load().unwrap().unwrap()).unwrap();
+        let (authority, credentials) = founded(folder.path(), &hall);
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listener = TlsListener::new(tcp, &credentials, clock.clone()).unwrap();
         let (address, pin) = (listener.address().unwrap().to_string(), authority.fingerprint());
@@ -245,31 +244,16 @@ impl Town {
     }
 }
 
-/// Makes the files of the first node, and founds its cluster.
-fn found_files(data: &Path, hall: &Hall) -> (Authority, Folder) {
-    let cluster = ClusterId::of(data.as_os_str().as_encoded_bytes());
-    let authority = Authority::found(cluster, hall.clock.now()).unwrap();
+/// Founds the cluster as the first node does; a crash in the middle changes nothing.
+fn founded(data: &Path, hall: &Hall) -> (Authority, Credentials) {
     let folder = Folder::new(&data.join("n1"));
-    let key = folder.key().unwrap();
-    let node = Newcomer {
-        name: "n1".to_owned(),
-        addresses: Vec::new(),
-        key: key_fingerprint(&key),
-        levels: LEVELS,
-    };
-    let pin = authority.fingerprint();
-    hall.wish(&Wish::Found { cluster, shards: 2, authority: pin, node }).unwrap();
-    let holder = Holder::Node(NodeId::FIRST);
-    let (_, said) = hall.read(|cluster| cluster.credentials(holder)).unwrap();
-    let public = PublicKey::of_request(&request(&key).unwrap()).unwrap();
-    let certificate = authority.issue(Subject { cluster, holder }, &public, said).unwrap();
-    let new = New {
-        certificate: &certificate,
-        authority: authority.certificate(),
-        with_key: Some(&authority),
-    };
-    folder.keep(&new).unwrap();
-    (authority, folder)
+    let introduction = Introduction { addresses: Vec::new(), ..introduced("n1") };
+    let begin = || founding::begin(&folder, &introduction, hall.clock.now()).unwrap();
+    hall.wish(&begin().found(2)).unwrap();
+    hall.wish(&begin().found(2)).unwrap();
+    let (stored, authority) = hall.read(|cluster| begin().finish(cluster)).unwrap();
+    assert_eq!(folder.load().unwrap().unwrap().said, stored.said);
+    (authority, Credentials::new(stored).unwrap())
 }
 
 async fn start(
