@@ -4,11 +4,13 @@ use crate::cluster::{Cluster, faults};
 use crate::memory::journal::Fault;
 use crate::plans::{again, parallel, sequence, stage};
 use otto_actors::control::answers::Denial;
-use otto_actors::ports::control::{Control, LinkError, Report};
+use otto_actors::ports::control::{Bid, Control, LinkError, Order, Report};
+use otto_core::capability::Capabilities;
 use otto_core::ids::{AgentId, AgentRef, RunId, ShardId, StageId};
 use otto_core::lease::LeaseId;
 use otto_core::plan::{RetryReason, Stage};
 use otto_core::time::Span;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 const ONE: ShardId = ShardId(0);
@@ -114,6 +116,38 @@ async fn a_deposed_leader_that_does_not_know_it_changes_nothing() {
     pause(Span::seconds(20)).await;
     cluster.learn(0);
     cluster.succeeds(run, &[1, 1], &[&hand]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deposed_leader_that_does_not_know_it_starts_nothing() {
+    let cluster = Cluster::new(2).await;
+    let old = &cluster.nodes[0].side;
+    let bid = || Bid {
+        agent: agent("n1"),
+        name: "n1".to_owned(),
+        capabilities: Capabilities::default(),
+        free_slots: 1,
+        holds: Vec::new(),
+        cost: 0,
+        warm: BTreeSet::new(),
+    };
+    let starts = async || {
+        // The first answer tells of nothing but routes.
+        for _ in 0..2 {
+            let orders = old.bid(bid()).await.unwrap().orders;
+            if orders.iter().any(|order| matches!(order, Order::Start(_))) {
+                return true;
+            }
+        }
+        false
+    };
+    cluster.run(ONE, "k", &sequence(vec![work("a", "1s")])).await;
+    assert!(starts().await, "the stage is awarded, and the agent does not take it");
+    pause(Span::seconds(2)).await;
+    assert!(starts().await, "so it is told again");
+    cluster.elect(ONE, 1).await;
+    pause(Span::seconds(2)).await;
+    assert!(!starts().await, "its lease may be over by now, for all that this node knows");
 }
 
 #[tokio::test(start_paused = true)]
