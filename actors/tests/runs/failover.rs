@@ -151,6 +151,27 @@ async fn a_deposed_leader_that_does_not_know_it_starts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_resigns_says_so_at_once_and_keeps_nothing() {
+    let cluster = Cluster::new(1).await;
+    let _hand = cluster.hire("n1", 1).await;
+    let run = cluster.run(ONE, "k", &sequence(vec![work("a", "1h")])).await;
+    lease_of(&cluster, run, 1).await;
+    pause(Span::seconds(2)).await;
+    let side = &cluster.nodes[0].side;
+    let version = side.view(run).await.unwrap().version();
+    let asked = tokio::time::Instant::now();
+    let (followed, ()) = tokio::join!(side.follow(run, version, Span::seconds(5)), async {
+        pause(Span::seconds(1)).await;
+        side.resign(ONE);
+    });
+    assert_eq!(followed, Err(Denial::NotHere { shard: ONE }));
+    assert_eq!(asked.elapsed().as_secs(), 1, "whoever waits is told at once");
+    pause(Span(10)).await;
+    let agents = side.agents().await.unwrap();
+    assert_eq!(agents[0].leases, [], "another leader renews them by now");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_lost_in_a_failover_is_not_acted_on_twice() {
     for fault in [Fault::AppliedUnknown, Fault::LateUnknown, Fault::LostUnknown] {
         for place in 0..8 {
