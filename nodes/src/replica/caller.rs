@@ -47,6 +47,7 @@ impl Caller {
         ask: Ask,
         allowed: Duration,
     ) -> Result<Reply, CallError> {
+        self.roll.belongs().map_err(|why| CallError::Refused(NodeId(to), why))?;
         if !self.roll.has_introduced(to) {
             self.introduce(to, address, allowed).await?;
         }

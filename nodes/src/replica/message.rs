@@ -62,9 +62,9 @@ pub(super) enum Reply {
 /// Entries for a log, behind a place in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Append {
-    vote: Ballot,
+    pub(super) vote: Ballot,
     previous: Option<Place>,
-    committed: Option<Place>,
+    pub(super) committed: Option<Place>,
     entries: Vec<ByteBuf>,
 }
 

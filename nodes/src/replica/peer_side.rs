@@ -2,6 +2,7 @@
 
 use super::message::{Append, Appended, Ask, Beat, Candidacy, Finish, Reply};
 use super::peers::{PeerAnswer, PeerCall};
+use super::record::{Ballot, Place};
 use super::roll::{Introduction, Known, Roll};
 use super::shard::Shard;
 use super::types::Snapshot;
@@ -77,6 +78,8 @@ impl PeerSide {
         if let Ask::Introduce(shown) = ask {
             return self.meet(&shown).await;
         }
+        // Two that lost their memory would know nothing against each other.
+        self.0.roll.belongs()?;
         match self.0.roll.check(&from) {
             Known::Yes => {}
             Known::Stranger => return Ok(Reply::Stranger),
@@ -84,9 +87,17 @@ impl PeerSide {
         }
         match ask {
             Ask::Introduce(shown) => self.meet(&shown).await,
-            Ask::Append(shard, append) => self.append(self.shard(shard)?, append).await,
+            Ask::Append(shard, append) => {
+                self.note_leader(from.node, shard, append.vote, append.committed);
+                self.append(self.shard(shard)?, append).await
+            }
             Ask::Vote(shard, candidacy) => self.vote(from.node, shard, candidacy).await,
-            Ask::Beat(beats) => Ok(self.beat(beats).await),
+            Ask::Beat(beats) => {
+                for beat in &beats {
+                    self.note_leader(from.node, beat.shard, beat.vote, beat.applied);
+                }
+                Ok(self.beat(beats).await)
+            }
             Ask::Begin(shard) => self.begin(shard).await,
             Ask::Rows(shard, receipt, rows) => self.receive(shard, receipt, rows).await,
             Ask::Finish(shard, receipt, finish) => self.finish(shard, receipt, finish).await,
@@ -110,6 +121,15 @@ impl PeerSide {
             }
             Known::Yes | Known::Stranger => Reply::Introduced(self.0.roll.introduction()),
         })
+    }
+
+    /// A leader has its vote on disk, and every entry before it sends it: so it can't come back with
+    /// less than what it says is committed.
+    fn note_leader(&self, from: u64, shard: ShardId, vote: Ballot, committed: Option<Place>) {
+        self.0.roll.note_vote(from, shard, vote);
+        if let Some(committed) = committed {
+            self.0.roll.note_kept(from, shard, committed);
+        }
     }
 
     async fn append(&self, shard: &Shard, append: Append) -> Result<Reply, String> {

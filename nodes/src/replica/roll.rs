@@ -178,6 +178,11 @@ impl Roll {
         self.outcast.send_if_modified(|known| known.replace(why.to_owned()).is_none());
     }
 
+    /// Whether this node still takes part; or why others will not have it.
+    pub(super) fn belongs(&self) -> Result<(), String> {
+        self.outcast.borrow().clone().map_or(Ok(()), Err)
+    }
+
     /// What tells when others will not have this node any more.
     pub(super) fn outcast(&self) -> watch::Receiver<Option<String>> {
         self.outcast.subscribe()

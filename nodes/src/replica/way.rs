@@ -17,7 +17,7 @@ use std::future::Future;
 use std::time::Duration;
 
 /// How long a part of a state may take to the other disk.
-const PART_ALLOWED: Duration = Duration::from_secs(5);
+const PART_ALLOWED: Duration = Duration::from_secs(2);
 /// How often a part is sent before the state is sent from its beginning.
 const PART_TRIES: u32 = 10;
 /// The pause before a part is sent again, and before an unreachable member is tried again.

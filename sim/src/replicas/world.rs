@@ -36,6 +36,8 @@ pub const MARKS: &[&str] = &[
 const END_MS: u64 = FAULTS_UNTIL_MS + 90_000;
 /// How long a supervisor waits before it starts a process again.
 const RESTART_MS: u64 = 150;
+/// How long until a fault that can't happen now is tried again.
+const RETRY_MS: u64 = 10;
 /// How often it is written down what replicas hold.
 const LOOK_EVERY_MS: u64 = 1_000;
 
@@ -271,7 +273,9 @@ impl World {
 
     fn inject(&mut self, fault: Fault, now: u64) {
         let Some(node) = self.choose() else { return };
-        self.history.add(Fact::Fault(format!("{fault:?} n{node}")));
+        if !matches!(fault, Fault::Wipe | Fault::RollBack | Fault::Replace) {
+            self.history.add(Fact::Fault(format!("{fault:?} n{node}")));
+        }
         match fault {
             Fault::Kill => self.stop(node, false, now),
             Fault::CutPower => self.stop(node, true, now),
@@ -339,9 +343,17 @@ impl World {
     /// others have everything may a memory be lost: a majority must never lose it.
     fn replace(&mut self, fault: Fault, node: u64, now: u64) {
         let mut members = self.wanted.wanted();
-        if members.len() < 3 || !self.wanted.settled() || self.up().len() < members.len() {
+        if members.len() < 3 {
             return;
         }
+        if !self.wanted.settled() || !self.all_have_all() {
+            if now < FAULTS_UNTIL_MS {
+                self.faults.insert(0, Planned { at_ms: now + RETRY_MS, fault });
+                self.faults.sort_by_key(|planned| planned.at_ms);
+            }
+            return;
+        }
+        self.history.add(Fact::Fault(format!("{fault:?} n{node}")));
         let copy = self.copies.get(&node).cloned();
         let disk = self.machines[&node].disk.clone();
         match fault {
@@ -371,6 +383,20 @@ impl World {
         members.remove(&node);
         members.insert(spare);
         self.wanted.members(members);
+    }
+
+    /// Whether each member has in its log all that is in its leader's.
+    fn all_have_all(&self) -> bool {
+        let up = self.running.all();
+        let last = |node: u64, shard: ShardId| {
+            let views = up.get(&node).map(|up| up.shards.views())?;
+            Some(views.into_iter().find(|view| view.shard == shard)?.last)
+        };
+        self.writers.shards.iter().all(|shard| {
+            let Some((leader, _)) = self.running.leader(*shard) else { return false };
+            let led = last(leader, *shard);
+            self.wanted.wanted().into_iter().all(|node| last(node, *shard) >= led)
+        })
     }
 
     /// Writes down what each replica holds.
