@@ -119,7 +119,8 @@ mod tests {
         let fast = Fitness { clock_ahead_ms: 1_001, ..WELL };
         let slow = Fitness { clock_ahead_ms: -1_000, ..WELL };
         let all = |third| nodes(&[(1, WELL), (2, WELL), (3, third)]);
-        let cases: [(&str, BTreeMap<NodeId, Fitness>, &[u64], &[(u16, u64, u64)]); 9] = [
+        type Moves = &'static [(u16, u64, u64)];
+        let cases: [(&str, BTreeMap<NodeId, Fitness>, &[u64], Moves); 9] = [
             ("even", all(WELL), &[1, 2, 3], &[]),
             ("nearly even", all(WELL), &[1, 2, 3, 1], &[]),
             ("one leads all", all(WELL), &[1, 1, 1], &[(0, 1, 2)]),

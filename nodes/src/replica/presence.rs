@@ -70,8 +70,8 @@ impl Presence {
     /// Takes in where the log's end is now.
     pub(super) fn measure(&mut self, last: u64) {
         let elapsed = self.pace.since.elapsed().as_secs();
-        if elapsed > 0 {
-            let per_second = last.saturating_sub(self.pace.last) / elapsed;
+        let grown = last.saturating_sub(self.pace.last);
+        if let Some(per_second) = grown.checked_div(elapsed) {
             self.pace = Pace { since: Instant::now(), last, per_second };
         }
     }

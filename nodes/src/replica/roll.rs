@@ -291,7 +291,9 @@ impl Seen {
         let mark = |shard| shown.marks.iter().find(|mark| mark.shard.0 == shard);
         for (shard, vote) in &self.votes {
             let then = mark(*shard).and_then(|mark| mark.vote).map(Vote::from);
-            if then.is_none_or(|then| !(then >= Vote::from(*vote))) {
+            // Votes are not in one order; one that can't be compared is not known to be as high.
+            let as_high = then.is_some_and(|then| then >= Vote::from(*vote));
+            if !as_high {
                 return Err(older("a vote"));
             }
         }

@@ -160,11 +160,10 @@ impl Shard {
             }
             let standing = match (led.here, served) {
                 (false, _) => Standing::Following { leader: led.leader.map(NodeId) },
-                (true, None) => Standing::Opening,
                 (true, Some(vote)) if vote == led.vote => {
                     Standing::Serving { term: led.vote.leader_id().term }
                 }
-                (true, Some(_)) => Standing::Opening,
+                (true, None | Some(_)) => Standing::Opening,
             };
             self.standing.send_if_modified(|known| {
                 let changes = *known != standing;

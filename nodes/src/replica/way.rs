@@ -137,7 +137,7 @@ impl RaftNetwork<Group> for Way {
             Reply::Appended(Appended::All) => {
                 roll.note_vote(self.to, self.ways.shard, vote.into());
                 if let Some(kept) = kept(last, committed) {
-                    roll.note_kept(self.to, self.ways.shard, kept.into());
+                    roll.note_kept(self.to, self.ways.shard, kept);
                 }
                 Ok(AppendEntriesResponse::Success)
             }

@@ -72,15 +72,15 @@ impl PeerLink {
     async fn open(&self) -> Result<Open<PeerCallsClient>, String> {
         let opening = {
             let mut known = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-            match known.as_ref().filter(|known| !matches!(known.peek(), Some(Err(_)))) {
-                Some(opening) => opening.clone(),
-                None => {
-                    let link = Arc::clone(&self.link);
-                    let open = async move { link.open().await.map_err(|error| error.to_string()) };
-                    let opening = open.boxed().shared();
-                    tokio::spawn(opening.clone());
-                    known.insert(opening).clone()
-                }
+            let goes_on = |known: &&Opening| !matches!(known.peek(), Some(Err(_)));
+            if let Some(opening) = known.as_ref().filter(goes_on) {
+                opening.clone()
+            } else {
+                let link = Arc::clone(&self.link);
+                let open = async move { link.open().await.map_err(|error| error.to_string()) };
+                let opening = open.boxed().shared();
+                tokio::spawn(opening.clone());
+                known.insert(opening).clone()
             }
         };
         opening.await

@@ -215,17 +215,13 @@ async fn answer_peer(
         Err(refused) => return guest.refuse(refused).await,
     };
     let gate = porter.gate(&principal);
-    match (guest.hello.role, principal.who) {
-        (Role::Control, Who::Node(node)) => {
-            let door = PeerDoor { node, side, clients: None };
-            welcome_peer(guest, &hello, door, gate).await
-        }
-        (_, _) => {
-            let what = "this node has not joined its cluster yet".to_owned();
-            let help = "ask another node, or try again in a moment".to_owned();
-            guest.refuse(Refused { kind: RefusedKind::Busy, what, help }).await
-        }
+    if let (Role::Control, Who::Node(node)) = (guest.hello.role, principal.who) {
+        let door = PeerDoor { node, side, clients: None };
+        return welcome_peer(guest, &hello, door, gate).await;
     }
+    let what = "this node has not joined its cluster yet".to_owned();
+    let help = "ask another node, or try again in a moment".to_owned();
+    guest.refuse(Refused { kind: RefusedKind::Busy, what, help }).await
 }
 
 async fn welcome_peer(
