@@ -74,12 +74,15 @@ struct Child {
     revival: Option<Errand>,
 }
 
+/// What wishes came to, and who waits to hear of it.
+type Answers = Vec<(Option<RpcReplyPort<Answer>>, Result<(), Denial>)>;
+
 /// The proposal in flight.
 #[derive(Debug)]
 struct InFlight {
     /// The cluster as it is when the proposal is applied.
     next: Arc<Cluster>,
-    answers: Vec<(Option<RpcReplyPort<Answer>>, Result<(), Denial>)>,
+    answers: Answers,
     _errand: Errand,
 }
 
@@ -256,7 +259,7 @@ impl State {
 }
 
 /// Answers those who still wait: with how the cluster is now, where it did not refuse.
-fn send(answers: Vec<(Option<RpcReplyPort<Answer>>, Result<(), Denial>)>, cluster: &Arc<Cluster>) {
+fn send(answers: Answers, cluster: &Arc<Cluster>) {
     for (reply, verdict) in answers {
         match (reply, verdict) {
             (Some(reply), verdict) => {

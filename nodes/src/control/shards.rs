@@ -89,16 +89,13 @@ impl Leading {
             return false;
         }
         let shard = self.open.shard;
-        match term {
-            Some(term) => {
-                tracing::info!(%shard, term, "this node leads the shard");
-                let journal = TermJournal { open: self.open.clone(), term };
-                self.side.lead(shard, Arc::new(journal), self.incarnation).await;
-            }
-            None => {
-                tracing::info!(%shard, ?standing, "this node leads the shard no longer");
-                self.side.resign(shard);
-            }
+        if let Some(term) = term {
+            tracing::info!(%shard, term, "this node leads the shard");
+            let journal = TermJournal { open: self.open.clone(), term };
+            self.side.lead(shard, Arc::new(journal), self.incarnation).await;
+        } else {
+            tracing::info!(%shard, ?standing, "this node leads the shard no longer");
+            self.side.resign(shard);
         }
         self.term = term;
         true
@@ -152,7 +149,7 @@ impl Reign {
         };
         futures::future::join(led, moved).await;
         // Where nothing changes any more, somebody else says that it is over.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -95,8 +95,8 @@ struct Town {
     standings: Vec<Vec<watch::Sender<Standing>>>,
     terms: u64,
     _folder: tempfile::TempDir,
-    _shards: Shards,
-    _controls: Vec<JoinHandle<Result<Ending, Refused>>>,
+    shards: Shards,
+    controls: Vec<JoinHandle<Result<Ending, Refused>>>,
 }
 
 impl Town {
@@ -114,8 +114,8 @@ impl Town {
             standings: Vec::new(),
             terms: 0,
             _folder: folder,
-            _shards: shards,
-            _controls: Vec::new(),
+            shards,
+            controls: Vec::new(),
         };
         for node in 0..2 {
             town.start(node, config).await;
@@ -126,7 +126,7 @@ impl Town {
     }
 
     async fn start(&mut self, node: usize, config: ShardsConfig) {
-        let mut open = OpenStore::of(&self._shards, |journal| journal);
+        let mut open = OpenStore::of(&self.shards, |journal| journal);
         let nobody = Standing::Following { leader: None };
         let standings: Vec<_> = (0..SHARDS).map(|_| watch::Sender::new(nobody)).collect();
         let script = |(shard, standing): (OpenShard, &watch::Sender<Standing>)| OpenShard {
@@ -159,7 +159,7 @@ impl Town {
         };
         let (ready, is_ready) = oneshot::channel();
         let control = attend(open, outside, config, move || ready.send(()).unwrap());
-        self._controls.push(tokio::spawn(control));
+        self.controls.push(tokio::spawn(control));
         self.standings.push(standings);
         is_ready.await.unwrap();
     }
@@ -281,7 +281,7 @@ async fn agents_are_told_who_leads_what_as_soon_as_it_changes() {
         tokio::time::timeout(Duration::from_secs(3), told).await.expect("it need not wait");
         let here = known.leaders.iter().filter(|(_, leader)| leader.node == NodeId(0));
         leads.push(here.map(|(shard, _)| shard.0).collect::<Vec<_>>());
-        let next = if shards == 1 { 0 } else { 1 };
+        let next = usize::from(shards != 1);
         town.elect(ShardId(1), next);
     }
     assert_eq!(leads, [vec![0], vec![0, 1], vec![0, 1]], "what it lost, others tell");
