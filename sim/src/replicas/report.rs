@@ -3,7 +3,9 @@
 use super::history::Moment;
 use super::planted::{self, Bug};
 use super::setup::Setup;
-use super::world::{MARKS, Simulated, simulate};
+use super::world::{MARKS, World};
+use crate::determinism;
+use crate::sabotage::{unwanted_panics, watch_panics};
 use crate::search::run_reporting;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +59,32 @@ impl Report {
         }
         text
     }
+}
+
+/// What a simulation came to.
+#[derive(Debug)]
+pub struct Simulated {
+    /// The summary.
+    pub report: Report,
+    /// Everything that happened.
+    pub history: Vec<Moment>,
+}
+
+/// Runs a simulation on a thread of its own. One process should run only one.
+///
+/// # Errors
+/// When the simulation itself breaks: that is a bug, and no property was judged.
+pub fn simulate(setup: &Setup, bug: Option<Bug>) -> Result<Simulated, String> {
+    let setup = setup.clone();
+    let running = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
+        watch_panics();
+        determinism::enter(setup.seed);
+        let simulated = World::new(setup, bug).run();
+        determinism::leave();
+        simulated
+    });
+    let joined = running.map_err(|error| error.to_string())?.join();
+    joined.unwrap_or_else(|_| Err(format!("the simulation panicked: {:?}", unwanted_panics())))
 }
 
 /// Runs one seed.

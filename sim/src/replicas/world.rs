@@ -1,16 +1,16 @@
 //! One simulation of replicas: machines, writers, operator and faults, to a judged history.
 
 use super::checks::{self, Ending};
-use super::history::{Fact, History, Moment, hash};
+use super::history::{Fact, History, hash};
 use super::host::{Machine, Running};
 use super::operator::{Wanted, operate};
 use super::planted::{Bug, Lost, Signs};
-use super::report::Report;
+use super::report::{Report, Simulated};
 use super::setup::{FAULTS_UNTIL_MS, Fault, NODES, Planned, Setup};
 use super::writer::{Writers, entities, entity};
 use crate::determinism::{self, random, random_below};
 use crate::disk::Crash;
-use crate::sabotage::{unwanted_panics, watch_panics};
+use crate::sabotage::unwanted_panics;
 use otto_core::ids::ShardId;
 use otto_nodes::store::StoreFile;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,32 +41,6 @@ const RETRY_MS: u64 = 10;
 /// How often it is written down what replicas hold.
 const LOOK_EVERY_MS: u64 = 1_000;
 
-/// What a simulation came to.
-#[derive(Debug)]
-pub struct Simulated {
-    /// The summary.
-    pub report: Report,
-    /// Everything that happened.
-    pub history: Vec<Moment>,
-}
-
-/// Runs a simulation on a thread of its own. One process should run only one.
-///
-/// # Errors
-/// When the simulation itself breaks: that is a bug, and no property was judged.
-pub fn simulate(setup: &Setup, bug: Option<Bug>) -> Result<Simulated, String> {
-    let setup = setup.clone();
-    let running = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
-        watch_panics();
-        determinism::enter(setup.seed);
-        let simulated = World::new(setup, bug).run();
-        determinism::leave();
-        simulated
-    });
-    let joined = running.map_err(|error| error.to_string())?.join();
-    joined.unwrap_or_else(|_| Err(format!("the simulation panicked: {:?}", unwanted_panics())))
-}
-
 /// What is to be undone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Repair {
@@ -77,7 +51,8 @@ enum Repair {
     Speed(u64),
 }
 
-struct World {
+/// A simulation that goes on.
+pub(super) struct World {
     setup: Arc<Setup>,
     bug: Option<Bug>,
     sim: Sim<'static>,
@@ -103,7 +78,7 @@ struct World {
 }
 
 impl World {
-    fn new(setup: Setup, bug: Option<Bug>) -> Self {
+    pub(super) fn new(setup: Setup, bug: Option<Bug>) -> Self {
         let setup = Arc::new(setup);
         let (running, history) = (Running::default(), History::default());
         let (wanted, lost, signs) = (Wanted::default(), Lost::default(), Signs::default());
@@ -170,7 +145,8 @@ impl World {
         }
     }
 
-    fn run(mut self) -> Result<Simulated, String> {
+    /// Runs to its end, and judges.
+    pub(super) fn run(mut self) -> Result<Simulated, String> {
         let mut probing = false;
         loop {
             self.sim.step().map_err(|error| error.to_string())?;
@@ -332,9 +308,8 @@ impl World {
     /// Keeps a copy of every disk, as it would be after a power cut now.
     fn copy(&mut self) {
         let copies = self.machines.iter().map(|(node, machine)| {
-            let files = [StoreFile::Log, StoreFile::State].map(|file| machine.disk.content(file));
-            let [log, state] = files;
-            (*node, (log, state))
+            let content = |file| machine.disk.content(file);
+            (*node, (content(StoreFile::Log), content(StoreFile::State)))
         });
         self.copies = copies.collect();
     }
