@@ -318,7 +318,7 @@ impl World {
     /// others have everything may a memory be lost: a majority must never lose it.
     fn replace(&mut self, fault: Fault, node: u64, now: u64) {
         let mut members = self.wanted.wanted();
-        if members.len() < 3 {
+        if members.len() < 3 || self.spares.is_empty() {
             return;
         }
         if !self.wanted.settled() || !self.all_have_all() {
