@@ -3,6 +3,7 @@
 use crate::disk::SimulatedDisk;
 use crate::ending::EndedRun;
 use crate::writers::Tasks;
+use futures::FutureExt;
 use otto_actors::ports::journal::{JournalError, SharedJournal};
 use otto_core::ids::{RunId, ShardId};
 use otto_core::journal::{EntityId, EntityKind, decode};
@@ -39,6 +40,20 @@ pub fn runs(disk: &SimulatedDisk) -> Result<BTreeMap<RunId, EndedRun>, String> {
         shards.close().await.map_err(|fault| fault.to_string())?;
         Ok(found)
     })
+}
+
+/// Reads all runs from the replicas of a process that lives.
+///
+/// # Errors
+/// When a record cannot be read.
+pub fn live(replicas: &[SharedJournal]) -> Result<BTreeMap<RunId, EndedRun>, String> {
+    let mut found = BTreeMap::new();
+    for journal in replicas {
+        // A replica answers at once: there is nobody to be waited for.
+        let read = read_shard(journal, &mut found).now_or_never();
+        read.ok_or("a replica did not answer")??;
+    }
+    Ok(found)
 }
 
 async fn read_shard(

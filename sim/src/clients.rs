@@ -43,6 +43,8 @@ pub struct Work {
     pub submissions: Vec<PlannedSubmission>,
     /// The plans by their names.
     pub plans: BTreeMap<String, Plan>,
+    /// How many control processes there are.
+    pub controls: u8,
     /// The bug that is planted.
     pub bug: Option<Bug>,
     /// Where it is noted.
@@ -76,7 +78,7 @@ impl Work {
     /// Submits until there is an answer, and accompanies the run to its end.
     async fn accompany(self, submission: PlannedSubmission, first: bool) {
         sleep(Duration::from_millis(submission.at_ms)).await;
-        let client = client(0).patience(PATIENCE);
+        let client = client(self.controls).patience(PATIENCE);
         let Some(plan) = self.plans.get(&submission.plan) else { return };
         if let Some(run) = self.submit(&client, &submission, plan).await
             && first

@@ -58,6 +58,9 @@ enum Command {
         /// The first seed.
         #[arg(long, default_value_t = 1)]
         from: u64,
+        /// How many control processes.
+        #[arg(long, default_value_t = 1)]
+        controls: u8,
         #[command(flatten)]
         jobs: Jobs,
     },
@@ -130,6 +133,9 @@ struct Special {
     /// Read what is simulated from this file, as `otto-sim shrink` writes it, not from the seed.
     #[arg(long, value_name = "FILE")]
     setup: Option<PathBuf>,
+    /// So many control processes, in place of what the seed chooses.
+    #[arg(long)]
+    controls: Option<u8>,
     /// Simulate this scenario.
     #[arg(long, value_name = "NAME", conflicts_with = "setup")]
     scenario: Option<String>,
@@ -156,7 +162,7 @@ fn main() -> ExitCode {
         Command::Run { case, json } => run(case.seed, &case.special, json),
         Command::Replay { number, special, html } => replay(number, &special, html.as_deref()),
         Command::Shrink { number, special, to } => shrunk(number, &special, &to),
-        Command::Search { seeds, from, jobs } => search(seeds, from, jobs),
+        Command::Search { seeds, from, controls, jobs } => search(seeds, from, controls, jobs),
         Command::Crashes { pipeline, every, jobs } => crashes(pipeline.as_deref(), every, jobs),
         Command::Replicas { seed: Some(seed), plant, jobs, .. } => {
             replicas(seed, plant.as_deref(), jobs.json)
@@ -180,13 +186,16 @@ fn setup(seed: u64, special: &Special) -> Result<Setup> {
         (Some(file), ..) => read_setup(file)?,
         (None, Some(name), _) => scenario::named(name)?.setup()?,
         (None, None, Some(name)) => Setup::only(seed, name),
-        (None, None, None) => Setup::from_seed(seed, &workload::names()),
+        (None, None, None) => {
+            Setup::from_seed(seed, &workload::names(), special.controls.unwrap_or(1))
+        }
     };
     if let Some(bug) = &special.plant {
         let known = planted::named(bug).is_some();
         let error = || format!("there is no planted bug '{bug}'; `otto-sim scenarios` lists them");
         known.then_some(()).ok_or_else(error)?;
     }
+    setup.controls = special.controls.unwrap_or(setup.controls);
     setup.crash_at = special.crash_at.or(setup.crash_at);
     setup.planted = special.plant.clone().or(setup.planted);
     Ok(setup)
@@ -253,12 +262,19 @@ fn as_text(report: &Report, json: bool) -> Result<String> {
 }
 
 /// Runs seeds, each twentieth of them twice, since the same seed must give the same history.
-fn search(seeds: u64, from: u64, jobs: Jobs) -> Result<ExitCode> {
-    let case = |seed: u64| -> Case { vec!["--seed".to_owned(), seed.to_string()] };
+fn search(seeds: u64, from: u64, controls: u8, jobs: Jobs) -> Result<ExitCode> {
+    let case = |seed: u64| -> Case {
+        ["--seed", &seed.to_string(), "--controls", &controls.to_string()]
+            .map(str::to_owned)
+            .to_vec()
+    };
     let cases = (from..from.saturating_add(seeds))
         .flat_map(|seed| std::iter::repeat_n(case(seed), if seed % 20 == 0 { 2 } else { 1 }));
     let tally = tally(cases, jobs)?;
-    let missed: BTreeSet<&str> = tally.missed(world::MARKS);
+    let mut missed: BTreeSet<&str> = tally.missed(world::MARKS);
+    if controls > 1 {
+        missed.extend(tally.missed(world::CLUSTER_MARKS));
+    }
     if jobs.json {
         let line = serde_json::json!({
             "ran": tally.ran, "failed": tally.failed, "uneven": tally.uneven, "marks": tally.marks,

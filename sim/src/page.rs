@@ -200,7 +200,7 @@ mod tests {
         let report: Report = serde_json::from_value(serde_json::json!({
             "seed": 3, "pipeline": null, "planted": null, "crash_at": null, "history_hash": "h",
             "moments": 3, "simulated_ms": 2000, "took_ms": 1, "disk_operations": 0, "runs": 0,
-            "marks": [], "violations": ["I1: <lost>"],
+            "marks": [], "controls": 1, "violations": ["I1: <lost>"],
         }))
         .unwrap();
         let page = page(&report, &history);

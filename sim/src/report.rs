@@ -16,6 +16,8 @@ pub struct Report {
     pub planted: Option<String>,
     /// The control disk's operation at which it crashed, if that was asked for.
     pub crash_at: Option<u64>,
+    /// How many control processes there were.
+    pub controls: u8,
     /// How to name the setup on the command line, where it does not come from the seed.
     #[serde(default)]
     pub origin: Option<String>,
@@ -50,6 +52,9 @@ impl Report {
         }
         if let Some(planted) = &self.planted {
             let _ = write!(command, " --plant {planted}");
+        }
+        if self.controls > 1 {
+            let _ = write!(command, " --controls {}", self.controls);
         }
         if let Some(operation) = self.crash_at {
             let _ = write!(command, " --crash-at {operation}");

@@ -83,6 +83,15 @@ pub enum FaultKind {
         /// Milliseconds.
         for_ms: u64,
     },
+    /// Two control processes cannot reach each other for this long.
+    CutControls {
+        /// One of them.
+        control: u8,
+        /// The other.
+        other: u8,
+        /// Milliseconds.
+        for_ms: u64,
+    },
     /// A control disk fails at the operation that is so many away: an I/O error, then a restart.
     FailDisk {
         /// Which.
@@ -163,6 +172,7 @@ impl FaultKind {
             Self::KillControl { .. }
             | Self::CutPower { .. }
             | Self::CutClientLink { .. }
+            | Self::CutControls { .. }
             | Self::FailDisk { .. }
             | Self::PanicControl { .. }
             | Self::FillDisk { .. } => 1,
@@ -174,15 +184,16 @@ impl FaultKind {
 pub const SAFETY_PHASE_MS: u64 = 40_000;
 
 impl Setup {
-    /// The setup that a seed chooses from these plans.
+    /// The setup that a seed chooses from these plans, for so many control processes.
     #[must_use]
-    pub fn from_seed(seed: u64, plans: &[&str]) -> Self {
+    pub fn from_seed(seed: u64, plans: &[&str], controls: u8) -> Self {
         let mut dice = Dice::new(seed);
-        let hosts = Hosts { controls: 1, agents: dice.pick(3) + 1 };
+        let hosts = Hosts { controls, agents: dice.pick(3) + 1 };
         let submissions =
             (0..dice.between(1, 6)).map(|n| submission(n, plans, &mut dice)).collect();
         // Swarm: each seed leaves most kinds of faults out, so that the others can act at length.
-        let kinds: Vec<u64> = (0..9).filter(|_| dice.chance(40)).collect();
+        let all = if controls > 1 { 10 } else { 9 };
+        let kinds: Vec<u64> = (0..all).filter(|_| dice.chance(40)).collect();
         let count = if kinds.is_empty() { 0 } else { dice.between(0, 7) };
         let mut faults: Vec<PlannedFault> = (0..count)
             .map(|_| {
@@ -281,6 +292,10 @@ fn fault(kind: u64, hosts: Hosts, dice: &mut Dice) -> FaultKind {
         5 => FaultKind::FailDisk { control, after: dice.between(1, 60) },
         6 => FaultKind::PanicControl { control, at: dice.between(1, 200) },
         7 => FaultKind::PanicAgent { agent, at: dice.between(1, 60) },
-        _ => FaultKind::FillDisk { control, for_ms: dice.between(500, 6_000) },
+        8 => FaultKind::FillDisk { control, for_ms: dice.between(500, 6_000) },
+        _ => {
+            let other = (control + 1) % hosts.controls.max(1);
+            FaultKind::CutControls { control, other, for_ms: dice.between(500, 9_000) }
+        }
     }
 }

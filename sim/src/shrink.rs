@@ -100,7 +100,7 @@ mod tests {
             setup.submissions.len() + setup.faults.len() + usize::from(setup.agents) + extras
         };
         for seed in 1..50 {
-            let setup = Setup::from_seed(seed, &workload::names());
+            let setup = Setup::from_seed(seed, &workload::names(), 1);
             for (what, candidate) in candidates(&setup) {
                 assert!(weight(&candidate) < weight(&setup), "seed {seed} without {what}");
                 assert!(!candidate.submissions.is_empty());

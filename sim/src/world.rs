@@ -11,6 +11,7 @@ use crate::report::{Report, marks};
 use crate::sabotage::{unwanted_panics, watch_panics};
 use crate::setup::{FaultKind, PlannedFault, SAFETY_PHASE_MS, Setup};
 use crate::{audit, planted, workload};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use turmoil::Sim;
@@ -31,8 +32,14 @@ pub const MARKS: &[&str] = &[
     "submitted twice at once",
     "cancelled while running",
 ];
+/// The same, of clusters.
+pub const CLUSTER_MARKS: &[&str] = &["another node came to lead", "control processes cut off"];
 /// When everything must have ended, in simulated milliseconds.
 const END_MS: u64 = SAFETY_PHASE_MS + 400_000;
+/// How long replicas have to become equal, when all is over.
+const CONVERGE_MS: u64 = 60_000;
+/// At most how much longer a control process of a cluster is down.
+const DOWN_MS: u64 = 8_000;
 /// How long a supervisor waits before it starts a process again.
 const RESTART_MS: u64 = 150;
 
@@ -80,6 +87,7 @@ enum Repair {
     StartAgent(u8),
     Release { agent: u8, control: u8 },
     Mend { control: u8 },
+    Rejoin { control: u8, other: u8 },
     Empty { control: u8 },
 }
 
@@ -108,6 +116,7 @@ impl World {
         let work = clients::Work {
             submissions: setup.submissions.clone(),
             plans,
+            controls: setup.controls,
             bug,
             history: machines.common.history.clone(),
             progress: progress.clone(),
@@ -120,13 +129,8 @@ impl World {
 
     fn run(mut self) -> Result<Simulated, String> {
         loop {
-            let finished = self.sim.step().map_err(|error| error.to_string())?;
+            let finished = self.tick()?;
             let now = self.now_ms();
-            self.machines.common.history.set_time(now);
-            self.repair(now);
-            for control in 0..self.setup.controls {
-                self.supervise(control, now);
-            }
             while self.faults.first().is_some_and(|fault| fault.at_ms <= now) {
                 let planned = self.faults.remove(0);
                 self.inject(planned.fault, now);
@@ -135,6 +139,18 @@ impl World {
                 return self.judge();
             }
         }
+    }
+
+    /// One step of all hosts, and what follows from it; true when the clients are done.
+    fn tick(&mut self) -> Result<bool, String> {
+        let finished = self.sim.step().map_err(|error| error.to_string())?;
+        let now = self.now_ms();
+        self.machines.common.history.set_time(now);
+        self.repair(now);
+        for control in 0..self.setup.controls {
+            self.supervise(control, now);
+        }
+        Ok(finished)
     }
 
     fn now_ms(&self) -> u64 {
@@ -168,6 +184,9 @@ impl World {
                     self.sim.release(self.agent(agent).name, self.control(control).name);
                 }
                 Repair::Mend { control } => self.sim.repair(CLIENT, self.control(control).name),
+                Repair::Rejoin { control, other } => {
+                    self.sim.repair(self.control(control).name, self.control(other).name);
+                }
                 Repair::Empty { control } => self.control(control).disk.set_full(false),
             }
         }
@@ -202,8 +221,11 @@ impl World {
         } else {
             control.disk.kill();
         }
+        control.forget();
         self.sim.crash(control.name);
-        self.repairs.push((now + RESTART_MS, Repair::StartControl(index)));
+        // Where there are others, they have time to notice.
+        let longer = if self.setup.controls > 1 { random() % DOWN_MS } else { 0 };
+        self.repairs.push((now + RESTART_MS + longer, Repair::StartControl(index)));
     }
 
     fn inject(&mut self, fault: FaultKind, now: u64) {
@@ -224,6 +246,11 @@ impl World {
             FaultKind::CutClientLink { control, for_ms } => {
                 self.sim.partition(CLIENT, self.control(control).name);
                 self.repairs.push((now + for_ms, Repair::Mend { control }));
+            }
+            FaultKind::CutControls { control, other, for_ms } => {
+                history.mark("world", "control processes cut off");
+                self.sim.partition(self.control(control).name, self.control(other).name);
+                self.repairs.push((now + for_ms, Repair::Rejoin { control, other }));
             }
             FaultKind::FailDisk { control, after } => self.control(control).disk.fail_after(after),
             FaultKind::PanicControl { control, at } => self.control(control).saboteur.set(at),
@@ -263,29 +290,46 @@ impl World {
         self.repairs.push((now + RESTART_MS, Repair::StartAgent(agent)));
     }
 
-    /// Ends all hosts, reads the disks twice, and judges.
-    fn judge(self) -> Result<Simulated, String> {
+    /// Gives followers time to catch up, which they must within a bound.
+    fn converge(&mut self) -> Result<(), String> {
+        let until = self.now_ms() + CONVERGE_MS;
+        while self.setup.controls > 1 && self.now_ms() < until && !self.are_equal() {
+            let next = self.now_ms() + 500;
+            while self.now_ms() < next {
+                self.tick()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all control processes live, and hold the same.
+    fn are_equal(&self) -> bool {
+        let mut digests = BTreeSet::new();
+        for control in &self.machines.controls {
+            let replicas = control.replicas();
+            if replicas.is_empty() {
+                return false;
+            }
+            // A store that has failed is about to be opened anew.
+            let Ok(runs) = audit::live(&replicas) else { return false };
+            digests.insert(audit::state_digest(&runs));
+        }
+        digests.len() == 1
+    }
+
+    /// Reads what is left, and judges.
+    fn judge(mut self) -> Result<Simulated, String> {
         let simulated_ms = self.now_ms();
+        self.converge()?;
         let Self { setup, machines, progress, sim, started, .. } = self;
         let history = machines.common.history.moments();
         let history_hash = machines.common.history.hash();
         let disk_operations = machines.disk_operations();
-        for control in &machines.controls {
-            control.disk.kill();
-        }
-        drop(sim);
-        let ControlHost { disk, logs, .. } = &machines.controls[0];
-        disk.repair();
-        disk.set_full(false);
-        let first = audit::runs(disk)?;
-        let mut second = audit::runs(disk)?;
-        if setup.planted.as_deref().and_then(planted::named) == Some(planted::Bug::ReplicasDiffer) {
-            for run in second.values_mut() {
-                run.entries.pop();
-            }
-        }
-        let state_digests = vec![audit::state_digest(&first), audit::state_digest(&second)];
-        let mut ending = Ending { runs: first, logs: logs.all(), state_digests };
+        let mut ending = if setup.controls > 1 {
+            gather(&machines)?
+        } else {
+            reread(&setup, &machines.controls[0], sim)?
+        };
         judge_by_meant_plans(&setup, &history, &mut ending)?;
         let mut violations = invariants::judge(&history, &ending);
         let panics = unwanted_panics();
@@ -299,6 +343,7 @@ impl World {
             pipeline: setup.pipeline,
             planted: setup.planted,
             crash_at: setup.crash_at,
+            controls: setup.controls,
             origin: setup.origin,
             history_hash,
             moments: history.len(),
@@ -311,6 +356,36 @@ impl World {
         };
         Ok(Simulated { report, history })
     }
+}
+
+/// Ends the one control process, and reads its disk twice.
+fn reread(setup: &Setup, control: &ControlHost, sim: Sim<'static>) -> Result<Ending, String> {
+    let ControlHost { disk, logs, .. } = control;
+    disk.kill();
+    drop(sim);
+    disk.repair();
+    disk.set_full(false);
+    let first = audit::runs(disk)?;
+    let mut second = audit::runs(disk)?;
+    if setup.planted.as_deref().and_then(planted::named) == Some(planted::Bug::ReplicasDiffer) {
+        for run in second.values_mut() {
+            run.entries.pop();
+        }
+    }
+    let state_digests = vec![audit::state_digest(&first), audit::state_digest(&second)];
+    Ok(Ending { runs: first, logs: logs.all(), state_digests })
+}
+
+/// Reads every control process' replicas, and the logs of all.
+fn gather(machines: &Machines) -> Result<Ending, String> {
+    let mut ending = Ending::default();
+    for control in &machines.controls {
+        let runs = audit::live(&control.replicas())?;
+        ending.state_digests.push(audit::state_digest(&runs));
+        ending.runs.extend(runs);
+    }
+    ending.logs = machines.logs();
+    Ok(ending)
 }
 
 /// Judges each run by the plan that its client meant, whatever was stored.

@@ -5,6 +5,7 @@
 //!                          └─▶ Control (agents)─┴─▶ ControlSide: actors ──▶ journals ──▶ store
 //! ```
 
+pub mod cluster;
 mod council;
 mod denial;
 mod desk;
@@ -30,6 +31,7 @@ use crate::wire::hello::{Build, Hello, Refused, Role};
 use council::Council;
 use desk::Desk;
 use forward::Forward;
+use otto_actors::cluster::ClusterSide;
 use otto_actors::control::{ControlSide, Ports, Settings};
 use otto_actors::ports::blobs::SharedBlobs;
 use otto_actors::ports::chance::SharedChance;
@@ -92,6 +94,8 @@ pub struct Membership {
     pub live: watch::Receiver<BTreeMap<NodeId, Live>>,
     /// Whether artifacts and sealed logs outlive the node that keeps them.
     pub shared_store: bool,
+    /// The cluster's actors, which answer other nodes where its own shard is led here.
+    pub cluster: Option<ClusterSide>,
 }
 
 /// How a control process is to be.
@@ -187,6 +191,7 @@ pub async fn attend(
         clients: Arc::new(desk),
         agents: Arc::new(side.clone()),
         peers: store.peers.take(),
+        cluster: membership.as_ref().and_then(|membership| membership.cluster.clone()),
         forward,
         presence: presence.clone(),
         porter,

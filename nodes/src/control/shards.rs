@@ -53,6 +53,14 @@ impl OpenStore {
         }
     }
 
+    /// The cluster's own shard.
+    #[must_use]
+    pub fn meta(shards: &Shards) -> Option<OpenShard> {
+        let shard = ShardId::META;
+        let (journal, standing) = (shards.journal(shard)?, shards.standing(shard)?);
+        Some(OpenShard { shard, journal, standing })
+    }
+
     /// Returns when each shard is served here, or is known not to be.
     pub async fn settled(&self) {
         join_all(self.shards.iter().map(|open| async {
@@ -91,8 +99,8 @@ impl Leading {
         let shard = self.open.shard;
         if let Some(term) = term {
             tracing::info!(%shard, term, "this node leads the shard");
-            let journal = TermJournal { open: self.open.clone(), term };
-            self.side.lead(shard, Arc::new(journal), self.incarnation).await;
+            let journal = TermJournal::shared(self.open.clone(), term);
+            self.side.lead(shard, journal, self.incarnation).await;
         } else {
             tracing::info!(%shard, ?standing, "this node leads the shard no longer");
             self.side.resign(shard);
@@ -164,12 +172,17 @@ pub(super) fn leader(open: &OpenShard) -> Option<NodeId> {
 /// A shard's journal in one term. Leadership that was lost and won again is another term: what was
 /// known before is not all there is.
 #[derive(Debug)]
-struct TermJournal {
+pub(super) struct TermJournal {
     open: OpenShard,
     term: u64,
 }
 
 impl TermJournal {
+    /// The journal of a shard that is led here in this term.
+    pub(super) fn shared(open: OpenShard, term: u64) -> SharedJournal {
+        Arc::new(Self { open, term })
+    }
+
     fn check(&self) -> Result<(), JournalError> {
         if *self.open.standing.borrow() == (Standing::Serving { term: self.term }) {
             return Ok(());

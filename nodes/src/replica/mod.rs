@@ -14,6 +14,7 @@ pub mod balance;
 mod caller;
 mod compare;
 mod gather;
+mod glimpse;
 mod growth;
 mod hand_over;
 mod hold;
@@ -37,6 +38,7 @@ mod types;
 mod way;
 
 pub use compare::Fingerprint;
+pub use glimpse::Glimpse;
 pub use hand_over::HandOverError;
 pub use members::{ChangeError, GroupView, Member};
 pub use peer_side::PeerSide;
@@ -166,6 +168,12 @@ impl Shards {
         Some(Arc::clone(shard) as SharedJournal)
     }
 
+    /// A shard as this node knows it, which may be a moment behind: a journal that takes nothing.
+    #[must_use]
+    pub fn glimpse(&self, shard: ShardId) -> Glimpse {
+        Glimpse { shard, state: self.store.state.clone() }
+    }
+
     /// What a shard does here, and whatever it does next; `None` where there is no such shard.
     pub fn standing(&self, shard: ShardId) -> Option<watch::Receiver<Standing>> {
         self.groups.get(&shard).map(|shard| shard.standing())
@@ -258,7 +266,7 @@ impl Shards {
     ///
     /// # Errors
     /// The fault that kept the state from becoming durable. Nothing acknowledged is lost by it.
-    pub async fn close(self) -> Result<(), Fault> {
+    pub async fn close(&self) -> Result<(), Fault> {
         for chore in &self.chores {
             chore.abort();
         }

@@ -1,7 +1,7 @@
 //! Replication's calls to other control processes: one connection to each, for all groups.
 
 use super::link::{Link, Open};
-use super::service::{ClientCallsRequest, ClientCallsResponse, PeerCallsClient};
+use super::service::{ClientCallsRequest, ClientCallsResponse, ClusterError, PeerCallsClient};
 use crate::control::Hops;
 use crate::network::SharedRoutes;
 use crate::replica::{PeerAnswer, PeerCall, Peers, Unreached};
@@ -11,6 +11,8 @@ use crate::wire::{self, deadline};
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use otto_core::cluster::Cluster;
+use otto_core::cluster::command::Wish;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +40,23 @@ impl PeerLinks {
     #[must_use]
     pub fn new(routes: SharedRoutes, build: Build) -> Self {
         Self { routes, hello: Hello::new(Role::Control, build), links: Mutex::default() }
+    }
+
+    /// Asks the node at an address how the cluster is, after a wish or as it is now.
+    ///
+    /// # Errors
+    /// The cluster's refusal, that it is led elsewhere, or that there is no answer within
+    /// `allowed`.
+    pub async fn cluster(
+        &self,
+        address: &str,
+        wish: Option<Wish>,
+        allowed: Duration,
+    ) -> Result<Cluster, ClusterError> {
+        let link = self.link(address);
+        let ask =
+            |calls: PeerCallsClient, context| async move { calls.cluster(context, wish).await };
+        link.call(ask, allowed).await.unwrap_or_else(|cause| Err(ClusterError::Unanswered(cause)))
     }
 
     fn link(&self, address: &str) -> Arc<PeerLink> {

@@ -96,6 +96,7 @@ pub const ALLOWED: &[(&str, &[Rank])] = &[
     ("AgentCalls.keep", AGENTS),
     ("PeerCalls.peer", &[Rank::Node]),
     ("PeerCalls.client", &[Rank::Node]),
+    ("PeerCalls.cluster", &[Rank::Node]),
     ("JoinCalls.join", &[Rank::Stranger]),
     ("JoinCalls.enrol", &[Rank::Node]),
     ("JoinCalls.renew", &[Rank::Node, Rank::Agent, Rank::Lapsed]),

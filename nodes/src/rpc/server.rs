@@ -11,7 +11,8 @@ use super::api::{
 use super::cluster::{ChangeMember, ClusterView, NewToken, TokenView};
 use super::porter::{Gate, Porter};
 use super::service::{
-    AgentCalls, ClientCalls, ClientCallsRequest, ClientCallsResponse, JoinCalls, PeerCalls,
+    AgentCalls, ClientCalls, ClientCallsRequest, ClientCallsResponse, ClusterError, JoinCalls,
+    PeerCalls,
 };
 use crate::control::Presence;
 use crate::control::forward::{self, Forward, Forwarding};
@@ -23,9 +24,12 @@ use crate::wire::frame::{Frames, Limits, MAX_BLOB_PART, MAX_LOG_PART};
 use crate::wire::hello::{Guest, Hello, HelloError, Refused, RefusedKind, Role, receive_guest};
 use async_trait::async_trait;
 use futures::StreamExt;
+use otto_actors::cluster::ClusterSide;
 use otto_actors::ports::control::{
     Bid, BidAnswer, BlobPart, LinkError, Report, ReportAnswer, SharedControl,
 };
+use otto_core::cluster::Cluster;
+use otto_core::cluster::command::Wish;
 use otto_core::ids::{AgentRef, Digest, NodeId, PlanHash, RunId, TokenHash};
 use otto_core::lease::LeaseId;
 use serde_bytes::ByteBuf;
@@ -99,6 +103,8 @@ pub struct Doors {
     pub agents: SharedControl,
     /// What answers other control processes; nothing where this node is alone.
     pub peers: Option<PeerSide>,
+    /// The cluster's actors, for other control processes; nothing where this node is alone.
+    pub cluster: Option<ClusterSide>,
     /// What decides which node answers a client.
     pub(crate) forward: Forward,
     /// Where it is counted who is there.
@@ -193,7 +199,8 @@ async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<()
         }
         Role::Control => match (doors.peers, principal.who) {
             (Some(side), Who::Node(node)) => {
-                let door = PeerDoor { node, side, clients: Some(doors.clients) };
+                let door =
+                    PeerDoor { node, side, cluster: doors.cluster, clients: Some(doors.clients) };
                 welcome_peer(guest, &doors.hello, door, gate).await?;
             }
             (_, _) => turn_away(guest).await?,
@@ -216,7 +223,7 @@ async fn answer_peer(
     };
     let gate = porter.gate(&principal);
     if let (Role::Control, Who::Node(node)) = (guest.hello.role, principal.who) {
-        let door = PeerDoor { node, side, clients: None };
+        let door = PeerDoor { node, side, cluster: None, clients: None };
         return welcome_peer(guest, &hello, door, gate).await;
     }
     let what = "this node has not joined its cluster yet".to_owned();
@@ -428,6 +435,8 @@ impl AgentCalls for AgentDoor {
 struct PeerDoor {
     node: NodeId,
     side: PeerSide,
+    /// The cluster's actors; `None` where this node has only its groups.
+    cluster: Option<ClusterSide>,
     /// What answers clients; `None` where this node serves none yet.
     clients: Option<SharedClientSide>,
 }
@@ -450,6 +459,14 @@ impl PeerCalls for PeerDoor {
         let principal = Principal { name: by, who: Who::Node(self.node), key: None };
         let answer = ClientDoor { principal, side }.serve().serve(context, request).await;
         answer.map_err(|error| ApiError::Unknown(error.to_string()))
+    }
+    async fn cluster(self, _: Context, wish: Option<Wish>) -> Result<Cluster, ClusterError> {
+        let side = self.cluster.ok_or(ClusterError::NotHere)?;
+        let cluster = match wish {
+            Some(wish) => side.wish(wish).await?,
+            None => side.view().await?,
+        };
+        Ok(Cluster::clone(&cluster))
     }
 }
 

@@ -7,9 +7,13 @@ use super::api::{
 use super::cluster::{ChangeMember, ClusterView, NewToken, TokenView};
 use super::join::{Enrol, Join, JoinError, Joined, Renew};
 use crate::replica::{PeerAnswer, PeerCall};
+use otto_actors::cluster::Denial;
 use otto_actors::ports::control::{Bid, BidAnswer, BlobPart, LinkError, Report, ReportAnswer};
+use otto_core::cluster::Cluster;
+use otto_core::cluster::command::{Refusal, Wish};
 use otto_core::ids::{AgentRef, Digest, PlanHash, RunId, TokenHash};
 use otto_core::lease::LeaseId;
+use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 /// What clients call.
@@ -69,6 +73,33 @@ pub trait PeerCalls {
         by: String,
         request: ClientCallsRequest,
     ) -> Result<ClientCallsResponse, ApiError>;
+    /// How the cluster is, after a wish or as it is now, from the node that leads its own shard.
+    async fn cluster(wish: Option<Wish>) -> Result<Cluster, ClusterError>;
+}
+
+/// Why the cluster did not do or tell what another node asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum ClusterError {
+    /// The cluster says no.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The cluster's own shard is not led there. Nothing was done.
+    #[error("find the node that leads the cluster")]
+    NotHere,
+    /// Whether it was done is not known: ask again.
+    #[error("get an answer in time: {0}; ask again")]
+    Unanswered(String),
+}
+
+impl From<Denial> for ClusterError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Refused(refusal) => Self::Refused(refusal),
+            Denial::NotHere => Self::NotHere,
+            Denial::Unanswered(cause) => Self::Unanswered(cause),
+        }
+    }
 }
 
 /// What agents call: [`otto_actors::ports::control::Control`] over the wire.

@@ -1,17 +1,19 @@
 //! An agent process' host.
 
-use super::{Common, agent_name, build, connector};
+use super::{Common, agent_name, build, connector, to_control};
 use crate::history::Fact;
 use crate::network::{SimulatedChance, SimulatedClock};
-use crate::planted::spoil_control;
+use crate::planted::{Bug, spoil_control};
 use crate::processes::Processes;
 use crate::sabotage::Saboteur;
 use otto_actors::agent::AgentSide;
 use otto_actors::agent::roads::Roads;
 use otto_actors::agent::{Ports, Settings};
+use otto_actors::ports::control::SharedControl;
+use otto_actors::ports::routes::Controls;
 use otto_actors::ports::stages::Stages as _;
 use otto_core::capability::Capabilities;
-use otto_core::ids::{AgentId, AgentRef};
+use otto_core::ids::{AgentId, AgentRef, NodeId};
 use otto_nodes::rpc::agent_link::AgentLink;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +29,8 @@ pub struct AgentHost {
     /// Lets actors of the process die.
     pub saboteur: Saboteur,
     index: u8,
+    /// How many control processes there are.
+    controls: u8,
     /// The processes that it started, while it lives.
     processes: Arc<Mutex<Option<Processes>>>,
     starts: Arc<AtomicU64>,
@@ -34,11 +38,12 @@ pub struct AgentHost {
 }
 
 impl AgentHost {
-    pub(super) fn new(index: u8, common: &Common) -> Self {
+    pub(super) fn new(index: u8, controls: u8, common: &Common) -> Self {
         let name = agent_name(index);
         Self {
             saboteur: Saboteur::new(&name, common.history.clone()),
             index,
+            controls,
             processes: Arc::default(),
             starts: Arc::default(),
             common: common.clone(),
@@ -56,7 +61,7 @@ impl AgentHost {
         let agent = AgentRef { agent: AgentId([7 + self.index; 16]), incarnation };
         let processes = Processes::new(&self.name, agent, history.clone(), *bug);
         *self.processes.lock().unwrap_or_else(PoisonError::into_inner) = Some(processes.clone());
-        let control = spoil_control(*bug, Arc::new(AgentLink::new(connector(0), build())));
+        let links = Links { bug: *bug, controls: self.controls };
         let settings = Settings {
             agent,
             name: self.name.clone(),
@@ -65,7 +70,7 @@ impl AgentHost {
         };
         let ports = Ports {
             clock: Arc::new(SimulatedClock),
-            roads: Roads::to(control),
+            roads: Roads::new(Arc::new(links)),
             spool: processes.spool(),
             tools: Arc::new(processes.clone()),
             stages: Arc::new(processes),
@@ -92,5 +97,24 @@ impl AgentHost {
         if let Some(processes) = processes.take() {
             processes.kill_all();
         }
+    }
+}
+
+/// An agent's ways to control processes.
+#[derive(Debug)]
+struct Links {
+    bug: Option<Bug>,
+    controls: u8,
+}
+
+impl Controls for Links {
+    fn first(&self) -> Vec<SharedControl> {
+        let link =
+            |index| spoil_control(self.bug, Arc::new(AgentLink::new(connector(index), build())));
+        (0..self.controls).map(link).collect()
+    }
+
+    fn link(&self, _: NodeId, address: &str) -> SharedControl {
+        spoil_control(self.bug, Arc::new(AgentLink::new(to_control(address), build())))
     }
 }

@@ -2,28 +2,44 @@
 
 mod agent;
 mod control;
+mod founding;
+mod peers;
 
 pub use agent::AgentHost;
 pub use control::ControlHost;
 
 use crate::history::History;
+use crate::logs::SimulatedLogs;
 use crate::network::SimulatedConnector;
 use crate::planted::Bug;
 use crate::setup::Setup;
+use async_trait::async_trait;
+use futures::FutureExt;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use otto_actors::ports::blobs::SharedBlobs;
+use otto_actors::ports::logs::{LogId, Logs, SharedLogs};
 use otto_nodes::client::Client;
+use otto_nodes::logs::SealedLogs;
+use otto_nodes::network::{ConnectError, Connector, SharedConnector, Stream};
 use otto_nodes::objects::ObjectBlobs;
 use otto_nodes::wire::hello::Build;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Where control processes listen.
+/// Where control processes listen to clients and agents.
 const PORT: u16 = 7300;
+/// Where they listen to each other.
+const PEER_PORT: u16 = 7301;
 
 /// What all hosts of a simulation share.
 #[derive(Clone, Debug)]
 pub struct Common {
     /// The blobs, in a store that no fault reaches.
     pub blobs: SharedBlobs,
+    /// The sealed logs, in the same store.
+    pub sealed: Arc<dyn ObjectStore>,
     /// What happened.
     pub history: History,
     /// The bug that is planted.
@@ -46,11 +62,12 @@ impl Machines {
     #[must_use]
     pub fn new(setup: &Setup, bug: Option<Bug>) -> Self {
         let blobs: SharedBlobs = Arc::new(ObjectBlobs::in_memory());
-        let common = Common { blobs, history: History::default(), bug };
-        let controls =
-            (0..setup.controls).map(|index| ControlHost::new(index, setup.seed, &common));
+        let sealed: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let common = Common { blobs, sealed, history: History::default(), bug };
+        let controls = (0..setup.controls).map(|index| ControlHost::new(index, setup, &common));
         let controls: Vec<ControlHost> = controls.collect();
-        let agents = (0..setup.agents).map(|index| AgentHost::new(index, &common)).collect();
+        let agents =
+            (0..setup.agents).map(|index| AgentHost::new(index, setup.controls, &common)).collect();
         Self { common, controls, agents }
     }
 
@@ -58,6 +75,30 @@ impl Machines {
     #[must_use]
     pub fn leases(&self) -> usize {
         self.agents.iter().map(AgentHost::leases).sum()
+    }
+
+    /// All logs: as they were sealed, or else the longest that a machine has.
+    #[must_use]
+    pub fn logs(&self) -> BTreeMap<LogId, Vec<u8>> {
+        let mut logs: BTreeMap<LogId, Vec<u8>> = BTreeMap::new();
+        for (log, bytes) in self.controls.iter().flat_map(|control| control.logs.all()) {
+            let longest = logs.entry(log).or_default();
+            if bytes.len() > longest.len() {
+                *longest = bytes;
+            }
+        }
+        for (log, longest) in &mut logs {
+            let nothing: SharedLogs = Arc::new(SimulatedLogs::default());
+            let sealed = SealedLogs::new(nothing, Arc::clone(&self.common.sealed));
+            // The store is in memory, and answers at once.
+            let read = sealed.read(*log, 0, usize::MAX).now_or_never();
+            if let Some(Ok(bytes)) =
+                read.filter(|read| read.as_ref().is_ok_and(|it| !it.is_empty()))
+            {
+                *longest = bytes;
+            }
+        }
+        logs
     }
 
     /// Writes, length changes and syncs of all control disks.
@@ -81,13 +122,34 @@ pub fn agent_name(index: u8) -> String {
 
 /// The way to a control process.
 fn connector(index: u8) -> Arc<SimulatedConnector> {
-    Arc::new(SimulatedConnector { host: control_name(index), port: PORT })
+    to_control(&control_name(index))
 }
 
-/// A client of a control process.
+/// The way to a control process by its host's name, which is its address.
+fn to_control(name: &str) -> Arc<SimulatedConnector> {
+    Arc::new(SimulatedConnector { host: name.to_owned(), port: PORT })
+}
+
+/// A client that reaches any of so many control processes.
 #[must_use]
-pub fn client(index: u8) -> Client {
-    Client::new(connector(index), build())
+pub fn client(controls: u8) -> Client {
+    let ways = (0..controls).map(|index| connector(index) as SharedConnector).collect();
+    Client::new(Arc::new(AnyOf { ways, next: AtomicUsize::default() }), build())
+}
+
+/// The ways to several places, tried in turn: each attempt goes to the next one.
+#[derive(Debug)]
+struct AnyOf {
+    ways: Vec<SharedConnector>,
+    next: AtomicUsize,
+}
+
+#[async_trait]
+impl Connector for AnyOf {
+    async fn connect(&self) -> Result<Stream, ConnectError> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.ways.len();
+        self.ways[turn].connect().await
+    }
 }
 
 fn build() -> Build {

@@ -161,6 +161,7 @@ impl Town {
             reception,
             live: watch::channel(BTreeMap::from([(NodeId::FIRST, here)])).1,
             shared_store: false,
+            cluster: None,
         };
         let control = start(folder.path(), clock.clone(), membership).await;
         Self { folder, address, hall, clock, authority: pin, credentials, control }
