@@ -138,7 +138,8 @@ fn leases(svg: &mut String, rows: &[Row<'_>]) {
         match &row.moment.fact {
             Fact::StageBegan { lease, .. } => {
                 let taken: Vec<usize> = open.values().map(|(_, slot)| *slot).collect();
-                let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or_default();
+                let slot = (0..=taken.len()).find(|slot| !taken.contains(slot));
+                let slot = slot.unwrap_or_default();
                 open.insert(*lease, (row, slot));
             }
             Fact::StageEnded { lease } => {

@@ -64,11 +64,15 @@ fn candidates(setup: &Setup) -> Vec<(String, Setup)> {
     offer("any fault".to_owned(), &|candidate| candidate.faults.clear());
     for index in (0..setup.submissions.len()).rev() {
         let what = format!("submission {}", setup.submissions[index].key);
-        offer(what, &|candidate| drop(candidate.submissions.remove(index)));
+        offer(what, &|candidate| {
+            candidate.submissions.remove(index);
+        });
     }
     for index in (0..setup.faults.len()).rev() {
         let what = format!("{:?}", setup.faults[index].fault);
-        offer(what, &|candidate| drop(candidate.faults.remove(index)));
+        offer(what, &|candidate| {
+            candidate.faults.remove(index);
+        });
     }
     let fewest = setup.faults.iter().map(|planned| planned.fault.agents()).max().unwrap_or(1);
     offer("idle agents".to_owned(), &|candidate| candidate.agents = fewest.min(setup.agents));

@@ -51,8 +51,8 @@ struct Serve {
     /// How long a local node stays idle
     #[arg(long, env = "OTTO_IDLE", default_value = "5m", value_parser = Span::parse)]
     idle: Span,
-    /// Keep artifacts and sealed logs here in place of the data folder: file:///folder or
-    /// s3://bucket/prefix
+    /// Keep artifacts and sealed logs at this URL of a folder (file) or a bucket (s3), in place of
+    /// the data folder
     #[arg(long, env = "OTTO_OBJECTS", value_name = "URL")]
     objects: Option<String>,
     /// Leave the terminal, and report as lines of JSON

@@ -112,6 +112,10 @@ mod tests {
         leaders.map(led).collect()
     }
 
+    /// What it is called, the nodes, the leaders of the shards, and the moves that are expected.
+    type Case =
+        (&'static str, BTreeMap<NodeId, Fitness>, &'static [u64], &'static [(u16, u64, u64)]);
+
     #[test]
     fn leaders_are_spread_over_who_is_fit() {
         let drains = Fitness { drains: true, ..WELL };
@@ -119,8 +123,7 @@ mod tests {
         let fast = Fitness { clock_ahead_ms: 1_001, ..WELL };
         let slow = Fitness { clock_ahead_ms: -1_000, ..WELL };
         let all = |third| nodes(&[(1, WELL), (2, WELL), (3, third)]);
-        type Moves = &'static [(u16, u64, u64)];
-        let cases: [(&str, BTreeMap<NodeId, Fitness>, &[u64], Moves); 9] = [
+        let cases: [Case; 9] = [
             ("even", all(WELL), &[1, 2, 3], &[]),
             ("nearly even", all(WELL), &[1, 2, 3, 1], &[]),
             ("one leads all", all(WELL), &[1, 1, 1], &[(0, 1, 2)]),
