@@ -2,12 +2,10 @@
 
 use crate::diagnostic::{Diagnostic, Id};
 use crate::parse::{Reader, Rule};
-use crate::tree::{
-    Argument, Body, Condition, Expression, Kind, Name, Piece, Place, Shape, Statement, Used,
-};
+use crate::tree::{Argument, Body, Condition, Expression, Kind, Name};
+use crate::tree::{Piece, Place, Shape, Statement, Used};
 use otto_core::gate::Operator;
-use pest::Parser;
-use pest::iterators::{Pair, Pairs};
+use pest::{Parser, iterators::Pair, iterators::Pairs};
 
 /// How many comparisons one condition may join, how many `!` may stand in a row, and how deep a
 /// text with `${}` may nest or how many comments it may hold.

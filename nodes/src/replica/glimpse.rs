@@ -1,4 +1,4 @@
-//! A shard as one replica has it: read at any time, wherever it is led, and perhaps a moment behind.
+//! A shard as one replica has it: read at any time, wherever it is led, perhaps a moment behind.
 //!
 //! What is decided is never decided by it. A node learns by it who belongs to its cluster, and a
 //! simulation what is on each of its nodes.

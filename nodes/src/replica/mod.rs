@@ -266,7 +266,7 @@ impl Shards {
     ///
     /// # Errors
     /// The fault that kept the state from becoming durable. Nothing acknowledged is lost by it.
-    pub async fn close(&self) -> Result<(), Fault> {
+    pub async fn close(self) -> Result<(), Fault> {
         for chore in &self.chores {
             chore.abort();
         }
@@ -283,7 +283,8 @@ async fn stop(groups: &BTreeMap<ShardId, Arc<Shard>>, store: &Store) -> Result<(
     let (reply, closed) = oneshot::channel();
     store.log.close(Box::new(move |outcome| drop(reply.send(outcome))));
     let closed = closed.await.unwrap_or(Err(Fault::Closed));
-    settled.and(closed)
+    // What failed before stays failed, also where this much could still be done.
+    settled.and(closed).and(store.health.check())
 }
 
 /// Counts a start of this node, with what each shard holds.

@@ -123,8 +123,8 @@ impl PeerSide {
         })
     }
 
-    /// A leader has its vote on disk, and every entry before it sends it: so it can't come back with
-    /// less than what it says is committed.
+    /// A leader has its vote on disk, and every entry before it sends it: so it can't come back
+    /// with less than what it says is committed.
     fn note_leader(&self, from: u64, shard: ShardId, vote: Ballot, committed: Option<Place>) {
         self.0.roll.note_vote(from, shard, vote);
         if let Some(committed) = committed {

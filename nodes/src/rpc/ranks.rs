@@ -35,6 +35,7 @@ const SAID: &str = "
     AgentCalls.keep            Owner Agent
     PeerCalls.peer             Node
     PeerCalls.client           Node
+    PeerCalls.cluster          Node
     JoinCalls.join             Stranger
     JoinCalls.enrol            Node
     JoinCalls.renew            Node Agent Lapsed

@@ -12,8 +12,8 @@ pub const MAX_REQUEST: usize = 1 << 20;
 /// The most bytes that a client or an agent takes in one frame from its control process: enough for
 /// the largest plan and for the largest entry of its journal.
 pub const MAX_ANSWER: usize = 16 << 20;
-/// The most bytes that control processes send each other in one frame: an entry of a log is as large
-/// as the largest proposal.
+/// The most bytes that control processes send each other in one frame: an entry of a log is as
+/// large as the largest proposal.
 pub const MAX_PEER: usize = 16 << 20;
 /// The most bytes of a log that travel in one frame.
 pub const MAX_LOG_PART: usize = 256 << 10;

@@ -20,7 +20,8 @@ pub enum Fault {
     CutPower,
     /// All machines lose power at once.
     CutAllPower,
-    /// A process is killed whenever it has done so many disk operations after its start, some times.
+    /// A process is killed whenever it has done so many disk operations after its start, several
+    /// times.
     CrashWhileOpening {
         /// Writes, length changes and syncs.
         after: u64,

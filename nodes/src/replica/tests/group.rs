@@ -190,6 +190,7 @@ async fn a_leader_that_hears_nobody_serves_nobody() {
     let lost = journal.propose(proposal([item(1, 5, None)])).await;
     assert!(matches!(lost, Err(JournalError::Unknown(_))), "{lost:?}");
     let term = tokio::select! {
+        biased;
         term = serves(&nodes[&2], SHARD) => term,
         term = serves(&nodes[&3], SHARD) => term,
     };
