@@ -97,6 +97,9 @@ enum Command {
     },
     /// Plant each known bug; ends with 1 if one is not found.
     Planted {
+        /// How many control processes.
+        #[arg(long, default_value_t = 1)]
+        controls: u8,
         #[command(flatten)]
         jobs: Jobs,
     },
@@ -169,7 +172,7 @@ fn main() -> ExitCode {
         }
         Command::Replicas { planted: true, jobs, .. } => find_planted_in_replicas(jobs),
         Command::Replicas { seeds, from, jobs, .. } => search_replicas(seeds, from, jobs),
-        Command::Planted { jobs } => find_planted(jobs),
+        Command::Planted { controls, jobs } => find_planted(controls, jobs),
         Command::Scenarios { run: false, .. } => scenarios(),
         Command::Scenarios { run: true, jobs } => run_scenarios(jobs),
     };
@@ -359,23 +362,26 @@ fn found_text(name: &str, breaks: &str, within: u64, found: Option<u64>) -> Stri
 }
 
 /// Plants each bug, and looks for it within its number of seeds.
-fn find_planted(jobs: Jobs) -> Result<ExitCode> {
+fn find_planted(controls: u8, jobs: Jobs) -> Result<ExitCode> {
     let mut all_found = true;
     for bug in planted::ALL {
-        let found = first_seed_that_finds(bug, jobs.count())?;
+        let found = first_seed_that_finds(bug, controls, jobs.count())?;
         all_found &= found.is_some();
         print(&found_text(bug.name, bug.breaks, bug.within_seeds, found))?;
     }
     Ok(verdict(all_found))
 }
 
-fn first_seed_that_finds(bug: &planted::Planted, jobs: usize) -> Result<Option<u64>> {
+fn first_seed_that_finds(bug: &planted::Planted, controls: u8, jobs: usize) -> Result<Option<u64>> {
     let seeds: Vec<u64> = (1..=bug.within_seeds).collect();
     let violation = format!("{}:", bug.breaks);
     let mut found = None;
     for some in seeds.chunks(jobs) {
         let cases = some.iter().map(|seed| -> Case {
-            ["--seed", &seed.to_string(), "--plant", bug.name].map(str::to_owned).to_vec()
+            let (seed, controls) = (seed.to_string(), controls.to_string());
+            ["--seed", &seed, "--plant", bug.name, "--controls", &controls]
+                .map(str::to_owned)
+                .to_vec()
         });
         run_all(cases, jobs, |report| {
             let caught = report.violations.iter().any(|said| said.starts_with(&violation));

@@ -3,7 +3,7 @@
 use crate::clients::{self, Progress};
 use crate::determinism::{self, random};
 use crate::disk::Crash;
-use crate::ending::Ending;
+use crate::ending::{EndedRun, Ending};
 use crate::history::{Answer, Fact, Moment};
 use crate::hosts::{AgentHost, ControlHost, Machines};
 use crate::invariants;
@@ -11,7 +11,8 @@ use crate::report::{Report, marks};
 use crate::sabotage::{unwanted_panics, watch_panics};
 use crate::setup::{FaultKind, PlannedFault, SAFETY_PHASE_MS, Setup};
 use crate::{audit, planted, workload};
-use std::collections::BTreeSet;
+use otto_core::ids::RunId;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use turmoil::Sim;
@@ -326,7 +327,7 @@ impl World {
         let history_hash = machines.common.history.hash();
         let disk_operations = machines.disk_operations();
         let mut ending = if setup.controls > 1 {
-            gather(&machines)?
+            gather(&setup, &machines)?
         } else {
             reread(&setup, &machines.controls[0], sim)?
         };
@@ -367,20 +368,28 @@ fn reread(setup: &Setup, control: &ControlHost, sim: Sim<'static>) -> Result<End
     disk.set_full(false);
     let first = audit::runs(disk)?;
     let mut second = audit::runs(disk)?;
-    if setup.planted.as_deref().and_then(planted::named) == Some(planted::Bug::ReplicasDiffer) {
-        for run in second.values_mut() {
-            run.entries.pop();
-        }
-    }
+    spoil_replica(setup, &mut second);
     let state_digests = vec![audit::state_digest(&first), audit::state_digest(&second)];
     Ok(Ending { runs: first, logs: logs.all(), state_digests })
 }
 
+/// Takes the last entries from one replica, where that is the bug.
+fn spoil_replica(setup: &Setup, runs: &mut BTreeMap<RunId, EndedRun>) {
+    if setup.planted.as_deref().and_then(planted::named) == Some(planted::Bug::ReplicasDiffer) {
+        for run in runs.values_mut() {
+            run.entries.pop();
+        }
+    }
+}
+
 /// Reads every control process' replicas, and the logs of all.
-fn gather(machines: &Machines) -> Result<Ending, String> {
+fn gather(setup: &Setup, machines: &Machines) -> Result<Ending, String> {
     let mut ending = Ending::default();
     for control in &machines.controls {
-        let runs = audit::live(&control.replicas())?;
+        let mut runs = audit::live(&control.replicas())?;
+        if ending.state_digests.is_empty() {
+            spoil_replica(setup, &mut runs);
+        }
         ending.state_digests.push(audit::state_digest(&runs));
         ending.runs.extend(runs);
     }

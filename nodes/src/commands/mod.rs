@@ -119,6 +119,7 @@ enum Command {
     /// Say why a run or a stage is where it is
     Why(why::Why),
     /// Show the cluster's nodes and agents: list, drain, resume, remove
+    #[command(hide = true)]
     Nodes(nodes::Nodes),
     /// Show the exact state of a run at any time
     Replay(replay::Replay),

@@ -76,8 +76,8 @@ impl Council {
     }
 
     fn membership(&self) -> Result<&Membership, ApiError> {
-        let alone = "ask about a cluster: this node belongs to none; \
-                     start the first node of one with `otto-node serve`";
+        let alone = "ask about a cluster: this node belongs to none, \
+                     and this release cannot join nodes yet";
         self.0.as_ref().ok_or_else(|| ApiError::Refused(alone.to_owned()))
     }
 }

@@ -38,6 +38,7 @@ enum Command {
     /// Ask a node to leave; its runs go on when it is started again
     Stop(StopNode),
     /// Tokens that let nodes, agents and people in: create, revoke, list
+    #[command(hide = true)]
     Token(TokenCommand),
 }
 
