@@ -14,6 +14,7 @@ use otto_nodes::node::place::Place;
 use otto_nodes::wire::hello::{Build, HelloError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -46,7 +47,16 @@ impl Home {
     fn run(&self, image: &Path, arguments: &[&str]) -> Output {
         let mut command = Command::new(image);
         command.args(arguments).env("OTTO_HOME", self.place.data()).stdin(Stdio::null());
-        command.current_dir(self.folder.path()).output().unwrap()
+        command.current_dir(self.folder.path());
+        loop {
+            match command.output() {
+                // A process that another test forks just now still holds the copy open for writing.
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::yield_now();
+                }
+                output => return output.unwrap(),
+            }
+        }
     }
 
     /// The process that holds a lock of this home.
