@@ -2,6 +2,8 @@
 //!
 //! They are handed around; there is no global registry, which simulated hosts would share.
 
+use crate::ports::clock::SharedClock;
+use otto_core::time::Span;
 use ractor::rpc::CallResult;
 use ractor::{ActorRef, Message, RpcReplyPort};
 use std::fmt;
@@ -67,5 +69,30 @@ pub(crate) async fn ask<M: Message, T: Send + 'static>(
     match actor.call(question, None).await {
         Ok(CallResult::Success(answer)) => Ok(answer),
         Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => Err(Unanswered),
+    }
+}
+
+/// How long a question is repeated while what is asked is being started again.
+const PATIENCE: Span = Span::seconds(10);
+/// The pause before it is repeated.
+const PAUSE: Span = Span(50);
+
+/// Asks, and asks again for some seconds while the answer is that there is none.
+pub(crate) async fn patiently<T, E, F>(
+    clock: &SharedClock,
+    unanswered: impl Fn(&E) -> bool,
+    mut ask: impl FnMut() -> F,
+) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let deadline = clock.now().after(PATIENCE);
+    loop {
+        match ask().await {
+            Err(denial) if unanswered(&denial) && clock.now() < deadline => {
+                tokio::time::sleep(PAUSE.to_duration()).await;
+            }
+            answer => return answer,
+        }
     }
 }

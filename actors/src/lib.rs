@@ -14,6 +14,7 @@ mod backoff;
 mod bell;
 pub mod cluster;
 pub mod control;
+mod ended;
 mod errand;
 mod executor;
 mod matchmaker;

@@ -4,6 +4,7 @@ use super::Outside;
 use super::ledger::given_up_end;
 use super::session::{self, Session};
 use crate::backoff::Deaths;
+use crate::ended::Ended;
 use crate::errand::{self, Errand};
 use crate::executor::{self, Executor, Mission, Opened};
 use crate::ports::control::Assignment;
@@ -101,14 +102,8 @@ impl Actor for Root {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SupervisionEvent::ActorFailed(child, cause) => {
-                state.died(&child, true, cause.to_string(), &myself);
-            }
-            SupervisionEvent::ActorTerminated(child, _, cause) => {
-                state.died(&child, false, cause.unwrap_or_default(), &myself);
-            }
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        if let Some(Ended { child, cause, failed }) = Ended::of(event) {
+            state.died(&child, failed, cause, &myself);
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use super::chore::{self, Chore};
 use super::{Answer, Denial, Ports};
 use crate::backoff::Deaths;
+use crate::ended::Ended;
 use crate::errand::{self, Errand, Panicked};
 use crate::ports::journal::{JournalError, SharedJournal};
 use otto_core::cluster::Cluster;
@@ -152,14 +153,8 @@ impl Actor for Heart {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SupervisionEvent::ActorFailed(child, cause) => {
-                state.died(&child, cause.to_string(), &myself);
-            }
-            SupervisionEvent::ActorTerminated(child, _, cause) => {
-                state.died(&child, cause.unwrap_or_default(), &myself);
-            }
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        if let Some(Ended { child, cause, .. }) = Ended::of(event) {
+            state.died(&child, cause, &myself);
         }
         Ok(())
     }

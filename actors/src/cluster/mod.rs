@@ -11,7 +11,7 @@ mod chore;
 mod heart;
 mod root;
 
-use crate::address::Address;
+use crate::address::{Address, patiently};
 use crate::control::tenure::{Tenure, TenuredJournal};
 use crate::ports::chance::SharedChance;
 use crate::ports::clock::SharedClock;
@@ -21,15 +21,9 @@ use crate::ports::sabotage::SharedSabotage;
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::{Refusal, Wish};
 use otto_core::ids::ShardId;
-use otto_core::time::Span;
 use ractor::{Actor, ActorRef, SpawnErr};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// How long a question is repeated while what is asked is being started again.
-const PATIENCE: Span = Span::seconds(10);
-/// The pause before it is repeated.
-const PAUSE: Span = Span(50);
 
 /// Everything outside that a cluster's actors use.
 #[derive(Clone, Debug)]
@@ -162,17 +156,9 @@ impl ClusterSide {
     }
 
     /// Asks again while what is asked is being started again.
-    async fn patiently<F: Future<Output = Answer>>(&self, mut ask: impl FnMut() -> F) -> Answer {
-        let clock = &self.parts.clock;
-        let deadline = clock.now().after(PATIENCE);
-        loop {
-            match ask().await {
-                Err(Denial::Unanswered(_)) if clock.now() < deadline => {
-                    tokio::time::sleep(PAUSE.to_duration()).await;
-                }
-                answer => return answer,
-            }
-        }
+    async fn patiently<F: Future<Output = Answer>>(&self, ask: impl FnMut() -> F) -> Answer {
+        let unanswered = |denial: &Denial| matches!(denial, Denial::Unanswered(_));
+        patiently(&self.parts.clock, unanswered, ask).await
     }
 }
 

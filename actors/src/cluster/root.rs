@@ -4,6 +4,7 @@ use super::Ports;
 use super::heart::{self, Heart};
 use crate::address::Address;
 use crate::backoff::Deaths;
+use crate::ended::Ended;
 use crate::errand::{self, Errand};
 use crate::ports::journal::SharedJournal;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
@@ -79,15 +80,7 @@ impl Actor for Root {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let (child, cause) = match event {
-            SupervisionEvent::ActorFailed(child, cause) => (child, cause.to_string()),
-            SupervisionEvent::ActorTerminated(child, _, cause) => {
-                (child, cause.unwrap_or_default())
-            }
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {
-                return Ok(());
-            }
-        };
+        let Some(Ended { child, cause, .. }) = Ended::of(event) else { return Ok(()) };
         if state.heart.as_ref().is_some_and(|heart| heart.get_id() == child.get_id()) {
             tracing::error!(cause, "the actor of the cluster died");
             state.heart = None;

@@ -19,7 +19,7 @@ mod reading;
 mod root;
 pub(crate) mod tenure;
 
-use crate::address::Address;
+use crate::address::{Address, patiently};
 use crate::bell::Bells;
 use crate::matchmaker::{self, Stall};
 use crate::ports::blobs::SharedBlobs;
@@ -42,11 +42,6 @@ use ractor::{Actor, ActorRef, RpcReplyPort, SpawnErr};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::watch;
-
-/// How long a question is repeated while what is asked is being started again.
-const PATIENCE: Span = Span::seconds(10);
-/// The pause before it is repeated.
-const PAUSE: Span = Span(50);
 
 /// What a control side does, as far as it can be chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -287,19 +282,11 @@ impl ControlSide {
     }
 
     /// Asks again while what is asked is being started again.
-    async fn patiently<T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, Denial>
+    async fn patiently<T, F>(&self, ask: impl FnMut() -> F) -> Result<T, Denial>
     where
         F: Future<Output = Result<T, Denial>>,
     {
-        let clock = &self.parts.outside.clock;
-        let deadline = clock.now().after(PATIENCE);
-        loop {
-            match ask().await {
-                Err(Denial::Unanswered(_)) if clock.now() < deadline => {
-                    tokio::time::sleep(PAUSE.to_duration()).await;
-                }
-                answer => return answer,
-            }
-        }
+        let unanswered = |denial: &Denial| matches!(denial, Denial::Unanswered(_));
+        patiently(&self.parts.outside.clock, unanswered, ask).await
     }
 }

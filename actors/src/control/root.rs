@@ -3,6 +3,7 @@
 use super::Outside;
 use crate::address::Address;
 use crate::backoff::Deaths;
+use crate::ended::Ended;
 use crate::errand::{self, Errand};
 use crate::matchmaker::{self, Matchmaker};
 use crate::shard::{self, Shard};
@@ -115,14 +116,8 @@ impl Actor for Root {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SupervisionEvent::ActorFailed(child, cause) => {
-                state.died(&child, cause.to_string(), &myself);
-            }
-            SupervisionEvent::ActorTerminated(child, _, cause) => {
-                state.died(&child, cause.unwrap_or_default(), &myself);
-            }
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        if let Some(Ended { child, cause, .. }) = Ended::of(event) {
+            state.died(&child, cause, &myself);
         }
         Ok(())
     }

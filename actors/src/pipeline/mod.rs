@@ -9,6 +9,7 @@ mod duties;
 
 use crate::control::answers::{Denial, Why};
 use crate::control::{Outside, RETRY_AFTER};
+use crate::ended::Ended;
 use crate::errand::{self, Errand, Panicked};
 use crate::matchmaker::Stall;
 use crate::plans::Plans;
@@ -237,17 +238,10 @@ impl Actor for Pipeline {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let (child, cause) = match event {
-            SupervisionEvent::ActorFailed(child, cause) => (child, cause.to_string()),
-            SupervisionEvent::ActorTerminated(child, _, cause) => {
-                (child, cause.unwrap_or_else(|| "it ended early".to_owned()))
-            }
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {
-                return Ok(());
-            }
-        };
-        let chance = state.arguments.outside.chance.as_ref();
-        state.duties.died(&child, cause, &myself, chance);
+        if let Some(Ended { child, cause, .. }) = Ended::of(event) {
+            let chance = state.arguments.outside.chance.as_ref();
+            state.duties.died(&child, cause, &myself, chance);
+        }
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ pub(crate) use intake::{Admitted, Answer as SubmitAnswer, Wanted};
 use crate::backoff::Deaths;
 use crate::control::answers::{Denial, Why};
 use crate::control::{Outside, RETRY_AFTER};
+use crate::ended::Ended;
 use crate::errand::{self, Errand, Panicked};
 use crate::matchmaker::Stall;
 use crate::pipeline::{self, Pipeline};
@@ -214,16 +215,11 @@ impl Actor for Shard {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SupervisionEvent::ActorFailed(child, cause) => {
-                state.died(&child, cause.to_string(), &myself);
-            }
-            SupervisionEvent::ActorTerminated(child, _, _) => {
-                if let Some(run) = state.by_actor.remove(&child.get_id()) {
-                    state.runs.remove(&run);
-                }
-            }
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        let Some(Ended { child, cause, failed }) = Ended::of(event) else { return Ok(()) };
+        if failed {
+            state.died(&child, cause, &myself);
+        } else if let Some(run) = state.by_actor.remove(&child.get_id()) {
+            state.runs.remove(&run);
         }
         Ok(())
     }
