@@ -1,12 +1,11 @@
 //! A control process' host.
 
-use super::peers::{HostNames, PeerListener};
-use super::{Common, PORT, build, control_name, founding};
+use super::{Common, PEER_PORT, PORT, build, control_name, founding};
 use crate::determinism::random;
 use crate::disk::SimulatedDisk;
 use crate::history::{Fact, History};
 use crate::logs::SimulatedLogs;
-use crate::network::{SimulatedChance, SimulatedClock, SimulatedListener};
+use crate::network::{HostNames, PeerListener, SimulatedChance, SimulatedClock, SimulatedListener};
 use crate::planted::{spoil_journal, spoil_logs};
 use crate::sabotage::Saboteur;
 use crate::setup::Setup;
@@ -87,7 +86,7 @@ impl ControlHost {
             founds: self.index == 0,
             ..ShardsConfig::default()
         };
-        let links = Arc::new(PeerLinks::new(Arc::new(HostNames), build()));
+        let links = Arc::new(PeerLinks::new(Arc::new(HostNames(PEER_PORT)), build()));
         let peers = Arc::clone(&links) as SharedPeers;
         let opened =
             Shards::open(Box::new(self.disk.mount()), &Tasks::default(), config, peers).await;
@@ -164,7 +163,9 @@ impl ControlHost {
         let authority = Authority::found(clock.now());
         let entrance = Entrance {
             me: NodeId(u64::from(self.index) + 1),
-            listener: Arc::new(PeerListener::bind().await.map_err(|error| text(&error))?),
+            listener: Arc::new(
+                PeerListener::bind(PEER_PORT, "control-").await.map_err(|error| text(&error))?,
+            ),
             links: Arc::clone(&links),
             authority: authority.map_err(|error| text(&error))?,
             shared_store: true,

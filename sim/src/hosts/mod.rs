@@ -3,7 +3,6 @@
 mod agent;
 mod control;
 mod founding;
-mod peers;
 
 pub use agent::AgentHost;
 pub use control::ControlHost;

@@ -5,10 +5,8 @@ use super::planted::{Bug, Lost, Signs, Watched, spoil_peers};
 use super::setup::Setup;
 use crate::determinism::random;
 use crate::disk::SimulatedDisk;
-use crate::network::{SimulatedClock, SimulatedConnector};
-use async_trait::async_trait;
+use crate::network::{HostNames, PeerListener, SimulatedClock};
 use otto_core::ids::{NodeId, ShardId};
-use otto_nodes::network::{Listener, Principal, Routes, SharedConnector, Stream, Who};
 use otto_nodes::replica::{GroupView, LogBounds, Shards, ShardsConfig, Standing};
 use otto_nodes::rpc::peer_link::PeerLinks;
 use otto_nodes::rpc::porter::Porter;
@@ -16,7 +14,6 @@ use otto_nodes::rpc::server::serve_peers;
 use otto_nodes::store::{Executor, Writer};
 use otto_nodes::wire::hello::{Build, Hello, Role};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -112,42 +109,6 @@ pub fn address(node: u64) -> String {
     format!("n{node}")
 }
 
-/// Takes connections from other nodes; who they are is told by where they come from.
-struct PeerListener(turmoil::net::TcpListener);
-
-impl fmt::Debug for PeerListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PeerListener")
-    }
-}
-
-impl PeerListener {
-    async fn bind() -> io::Result<Self> {
-        Ok(Self(turmoil::net::TcpListener::bind(("0.0.0.0", PORT)).await?))
-    }
-}
-
-#[async_trait]
-impl Listener for PeerListener {
-    async fn accept(&self) -> io::Result<(Stream, Principal)> {
-        let (stream, from) = self.0.accept().await?;
-        let name = turmoil::reverse_lookup(from.ip()).unwrap_or_default();
-        let node = name.strip_prefix('n').and_then(|number| number.parse().ok());
-        let who = node.map_or(Who::Stranger, |node| Who::Node(NodeId(node)));
-        Ok((Box::pin(stream), Principal { name, who, key: None }))
-    }
-}
-
-/// Finds hosts by their names.
-#[derive(Debug)]
-struct HostNames;
-
-impl Routes for HostNames {
-    fn to(&self, address: &str) -> SharedConnector {
-        Arc::new(SimulatedConnector { host: address.to_owned(), port: PORT })
-    }
-}
-
 /// Runs writers as tasks; each commit takes as long as the disk does just now.
 #[derive(Clone, Debug)]
 struct DiskTime(Arc<AtomicU64>);
@@ -230,9 +191,9 @@ impl Machine {
     }
 
     async fn serve(&self) -> Result<(), String> {
-        let listener = PeerListener::bind().await.map_err(|error| error.to_string())?;
+        let listener = PeerListener::bind(PORT, "n").await.map_err(|error| error.to_string())?;
         let build = Build { version: "0.0.0".to_owned(), made_ns: 0, size: 0 };
-        let links = PeerLinks::new(Arc::new(HostNames), build.clone());
+        let links = PeerLinks::new(Arc::new(HostNames(PORT)), build.clone());
         let watched = Watched { node: self.node, history: self.history.clone(), peers: links };
         let peers = spoil_peers(self.bug, self.node, (&self.signs, &self.lost), Arc::new(watched));
         let trimmed = self.setup.trim_bytes;
