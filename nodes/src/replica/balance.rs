@@ -16,8 +16,8 @@ pub struct Fitness {
     pub drains: bool,
     /// It was heard of lately.
     pub there: bool,
-    /// How far its clock is ahead of this node's, in milliseconds.
-    pub clock_ahead_ms: i64,
+    /// How far its clock is ahead of this node's, in milliseconds; `None` where nobody knows.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// Who leads a shard, and who could.
@@ -45,16 +45,29 @@ pub struct Move {
 /// The nodes that may lead: there, not about to leave, with a clock like the others'.
 #[must_use]
 pub fn fit(nodes: &BTreeMap<NodeId, Fitness>) -> BTreeSet<NodeId> {
-    let there = nodes.values().filter(|node| node.there);
-    let mut clocks: Vec<i64> = there.map(|node| node.clock_ahead_ms).collect();
+    let median = median_clock(nodes);
+    let fit = |node: &Fitness| node.there && !node.drains && is_on_time(node, median);
+    nodes.iter().filter(|(_, node)| fit(node)).map(|(id, _)| *id).collect()
+}
+
+/// Whether a node's clock is like the others', as far as anybody can tell.
+#[must_use]
+pub fn keeps_time(nodes: &BTreeMap<NodeId, Fitness>, node: NodeId) -> bool {
+    let median = median_clock(nodes);
+    nodes.get(&node).is_none_or(|node| is_on_time(node, median))
+}
+
+/// The clock in the middle; `None` of two, for nobody can tell which of them is wrong.
+fn median_clock(nodes: &BTreeMap<NodeId, Fitness>) -> Option<i64> {
+    let mut clocks: Vec<i64> = nodes.values().filter_map(|node| node.clock_ahead_ms).collect();
     clocks.sort_unstable();
     // Of an even number the earlier middle one, whoever computes it.
-    let median = clocks.get(clocks.len().saturating_sub(1) / 2).copied().unwrap_or(0);
-    let on_time = |node: &Fitness| node.clock_ahead_ms.abs_diff(median) <= MOST_OFF_MS;
-    // Of two clocks nobody can tell which is wrong.
-    let told = clocks.len() > 2;
-    let fit = |node: &Fitness| node.there && !node.drains && (!told || on_time(node));
-    nodes.iter().filter(|(_, node)| fit(node)).map(|(id, _)| *id).collect()
+    clocks.get(clocks.len().saturating_sub(1) / 2).copied().filter(|_| clocks.len() > 2)
+}
+
+fn is_on_time(node: &Fitness, median: Option<i64>) -> bool {
+    let (Some(ahead), Some(median)) = (node.clock_ahead_ms, median) else { return true };
+    ahead.abs_diff(median) <= MOST_OFF_MS
 }
 
 /// The moves that should be made now.
@@ -94,7 +107,7 @@ mod tests {
     use otto_core::ids::{NodeId, ShardId};
     use std::collections::{BTreeMap, BTreeSet};
 
-    const WELL: Fitness = Fitness { drains: false, there: true, clock_ahead_ms: 0 };
+    const WELL: Fitness = Fitness { drains: false, there: true, clock_ahead_ms: Some(0) };
 
     fn nodes(nodes: &[(u64, Fitness)]) -> BTreeMap<NodeId, Fitness> {
         nodes.iter().map(|(node, fitness)| (NodeId(*node), *fitness)).collect()
@@ -120,8 +133,8 @@ mod tests {
     fn leaders_are_spread_over_who_is_fit() {
         let drains = Fitness { drains: true, ..WELL };
         let gone = Fitness { there: false, ..WELL };
-        let fast = Fitness { clock_ahead_ms: 1_001, ..WELL };
-        let slow = Fitness { clock_ahead_ms: -1_000, ..WELL };
+        let fast = Fitness { clock_ahead_ms: Some(1_001), ..WELL };
+        let slow = Fitness { clock_ahead_ms: Some(-1_000), ..WELL };
         let all = |third| nodes(&[(1, WELL), (2, WELL), (3, third)]);
         let cases: [Case; 9] = [
             ("even", all(WELL), &[1, 2, 3], &[]),
@@ -143,7 +156,12 @@ mod tests {
             let expected: Vec<Move> = expected.collect();
             assert_eq!(moves(&nodes, &groups(leaders)), expected, "{case}");
         }
-        let two = nodes(&[(1, WELL), (2, fast)]);
-        assert_eq!(moves(&two, &groups(&[1, 2])), [], "of two clocks nobody knows the right one");
+        let untold = Fitness { clock_ahead_ms: None, ..WELL };
+        let two = nodes(&[(1, WELL), (2, fast), (3, untold)]);
+        assert_eq!(
+            moves(&two, &groups(&[1, 2, 3])),
+            [],
+            "of two clocks nobody knows the right one"
+        );
     }
 }

@@ -62,7 +62,7 @@ impl Drop for Undo<'_> {
 
 impl Shard {
     /// Changes why a shard that leads must not serve.
-    fn halt(&self, change: impl FnOnce(&mut Halted)) {
+    pub(super) fn halt(&self, change: impl FnOnce(&mut Halted)) {
         self.halted.send_if_modified(|halted| {
             let before = *halted;
             change(halted);
@@ -73,7 +73,9 @@ impl Shard {
     /// Lets another voter lead.
     pub(super) async fn lead_elsewhere(&self, target: NodeId) -> Result<(), HandOverError> {
         let _alone = self.changing.lock().await;
-        if !matches!(*self.standing().borrow(), Standing::Serving { .. }) {
+        // Who keeps another time serves nobody, and is to give away what it leads.
+        let gives_way = self.halted.borrow().off_time && !self.is_led_elsewhere();
+        if !gives_way && !matches!(*self.standing().borrow(), Standing::Serving { .. }) {
             return Err(HandOverError::NotLeader(self.id));
         }
         let unfit = |why: &str| {

@@ -241,6 +241,13 @@ impl Shards {
         }
     }
 
+    /// Says whether this node's clock is off the others'. While it is, it serves no shard.
+    pub fn set_off_time(&self, off_time: bool) {
+        for group in self.groups.values() {
+            group.halt(|halted| halted.off_time = off_time);
+        }
+    }
+
     fn group(&self, shard: ShardId) -> Result<&Shard, ChangeError> {
         self.groups.get(&shard).map(AsRef::as_ref).ok_or(ChangeError::NoSuchShard(shard))
     }

@@ -48,6 +48,8 @@ pub(super) struct Halted {
     pub(super) moving: bool,
     /// It hears no majority, so that another may lead by now.
     pub(super) cut_off: bool,
+    /// This node's clock is not like the others', so that timers would ring at the wrong time.
+    pub(super) off_time: bool,
 }
 
 /// How many proposals may wait for the next entry before askers wait to ask.

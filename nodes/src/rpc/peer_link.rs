@@ -13,6 +13,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::Wish;
+use otto_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +58,15 @@ impl PeerLinks {
         let ask =
             |calls: PeerCallsClient, context| async move { calls.cluster(context, wish).await };
         link.call(ask, allowed).await.unwrap_or_else(|cause| Err(ClusterError::Unanswered(cause)))
+    }
+
+    /// Asks the node at an address for the time.
+    ///
+    /// # Errors
+    /// When there is no answer within `allowed`.
+    pub async fn clock(&self, address: &str, allowed: Duration) -> Result<Timestamp, String> {
+        let ask = |calls: PeerCallsClient, context| async move { calls.clock(context).await };
+        self.link(address).call(ask, allowed).await
     }
 
     fn link(&self, address: &str) -> Arc<PeerLink> {

@@ -97,6 +97,7 @@ pub const ALLOWED: &[(&str, &[Rank])] = &[
     ("PeerCalls.peer", &[Rank::Node]),
     ("PeerCalls.client", &[Rank::Node]),
     ("PeerCalls.cluster", &[Rank::Node]),
+    ("PeerCalls.clock", &[Rank::Node]),
     ("JoinCalls.join", &[Rank::Stranger]),
     ("JoinCalls.enrol", &[Rank::Node]),
     ("JoinCalls.renew", &[Rank::Node, Rank::Agent, Rank::Lapsed]),
@@ -133,6 +134,12 @@ impl Porter {
     #[must_use]
     pub fn new(register: watch::Receiver<Arc<Register>>, clock: SharedClock) -> Self {
         Self { register, clock }
+    }
+
+    /// The clock that it tells the time by.
+    #[must_use]
+    pub fn clock(&self) -> SharedClock {
+        self.clock.clone()
     }
 
     /// The porter of a node that belongs to no cluster: nobody is denied, nobody signs in.

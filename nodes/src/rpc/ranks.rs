@@ -36,6 +36,7 @@ const SAID: &str = "
     PeerCalls.peer             Node
     PeerCalls.client           Node
     PeerCalls.cluster          Node
+    PeerCalls.clock            Node
     JoinCalls.join             Stranger
     JoinCalls.enrol            Node
     JoinCalls.renew            Node Agent Lapsed

@@ -25,6 +25,7 @@ use crate::wire::hello::{Guest, Hello, HelloError, Refused, RefusedKind, Role, r
 use async_trait::async_trait;
 use futures::StreamExt;
 use otto_actors::cluster::ClusterSide;
+use otto_actors::ports::clock::SharedClock;
 use otto_actors::ports::control::{
     Bid, BidAnswer, BlobPart, LinkError, Report, ReportAnswer, SharedControl,
 };
@@ -32,6 +33,7 @@ use otto_core::cluster::Cluster;
 use otto_core::cluster::command::Wish;
 use otto_core::ids::{AgentRef, Digest, NodeId, PlanHash, RunId, TokenHash};
 use otto_core::lease::LeaseId;
+use otto_core::time::Timestamp;
 use serde_bytes::ByteBuf;
 use std::fmt;
 use std::sync::Arc;
@@ -199,8 +201,8 @@ async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<()
         }
         Role::Control => match (doors.peers, principal.who) {
             (Some(side), Who::Node(node)) => {
-                let door =
-                    PeerDoor { node, side, cluster: doors.cluster, clients: Some(doors.clients) };
+                let (clock, clients) = (doors.porter.clock(), Some(doors.clients));
+                let door = PeerDoor { node, side, clock, cluster: doors.cluster, clients };
                 welcome_peer(guest, &doors.hello, door, gate).await?;
             }
             (_, _) => turn_away(guest).await?,
@@ -223,7 +225,8 @@ async fn answer_peer(
     };
     let gate = porter.gate(&principal);
     if let (Role::Control, Who::Node(node)) = (guest.hello.role, principal.who) {
-        let door = PeerDoor { node, side, cluster: None, clients: None };
+        let clock = porter.clock();
+        let door = PeerDoor { node, side, clock, cluster: None, clients: None };
         return welcome_peer(guest, &hello, door, gate).await;
     }
     let what = "this node has not joined its cluster yet".to_owned();
@@ -435,6 +438,7 @@ impl AgentCalls for AgentDoor {
 struct PeerDoor {
     node: NodeId,
     side: PeerSide,
+    clock: SharedClock,
     /// The cluster's actors; `None` where this node has only its groups.
     cluster: Option<ClusterSide>,
     /// What answers clients; `None` where this node serves none yet.
@@ -467,6 +471,9 @@ impl PeerCalls for PeerDoor {
             None => side.view().await?,
         };
         Ok(Cluster::clone(&cluster))
+    }
+    async fn clock(self, _: Context) -> Timestamp {
+        self.clock.now()
     }
 }
 

@@ -13,6 +13,7 @@ use otto_core::cluster::Cluster;
 use otto_core::cluster::command::{Refusal, Wish};
 use otto_core::ids::{AgentRef, Digest, PlanHash, RunId, TokenHash};
 use otto_core::lease::LeaseId;
+use otto_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -75,6 +76,8 @@ pub trait PeerCalls {
     ) -> Result<ClientCallsResponse, ApiError>;
     /// How the cluster is, after a wish or as it is now, from the node that leads its own shard.
     async fn cluster(wish: Option<Wish>) -> Result<Cluster, ClusterError>;
+    /// What time it is there.
+    async fn clock() -> Timestamp;
 }
 
 /// Why the cluster did not do or tell what another node asked for.

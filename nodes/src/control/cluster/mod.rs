@@ -4,12 +4,14 @@
 //!   seat.rs        asks whoever leads the cluster's own shard, here or elsewhere
 //!   upkeep.rs      brings the groups that are led here in line with what the cluster wants
 //!   membership.rs  tells the cluster's actors when all groups are
+//!   clocks.rs      compares the other nodes' clocks with this one's
 //! ```
 //!
 //! Each node knows the cluster from its own replica of the cluster's shard, which may be a moment
 //! behind. What is decided is decided where that shard is led; what is done to a group is done by
 //! whoever leads the group, so no node ever gives another one an order.
 
+mod clocks;
 mod membership;
 mod seat;
 mod upkeep;
@@ -22,6 +24,7 @@ use crate::network::SharedListener;
 use crate::replica::{Shards, Standing};
 use crate::rpc::cluster::Live;
 use crate::rpc::peer_link::PeerLinks;
+use clocks::Clocks;
 use membership::Groups;
 use otto_actors::cluster::{ClusterSide, Ports};
 use otto_actors::ports::chance::SharedChance;
@@ -92,6 +95,7 @@ impl Citizen {
         let Entrance { me, listener, links, authority, shared_store, clock, chance, sabotage } =
             entrance;
         let membership = Arc::new(Groups(Arc::clone(shards)));
+        let clocks = Clocks::new(me, clock.clone(), Arc::clone(&links));
         let cluster = ClusterSide::start(Ports { clock, chance, sabotage, membership }).await?;
         let (known, knows) = watch::channel(Arc::default());
         let (register, registered) = watch::channel(Arc::default());
@@ -114,7 +118,7 @@ impl Citizen {
         };
         let neighbours = Neighbours { node: me, directory: listed, hops: links };
         let news = News { known, register, directory, live };
-        let upkeep = Upkeep { me, shards: Arc::clone(shards), news };
+        let upkeep = Upkeep { me, shards: Arc::clone(shards), clocks, news };
         Ok(Self { membership, neighbours, seat, upkeep, meta })
     }
 

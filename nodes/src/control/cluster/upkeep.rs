@@ -1,13 +1,14 @@
 //! Brings the groups that are led here in line with what the cluster wants of its nodes.
 
 use super::News;
+use super::clocks::Clocks;
 use crate::control::Directory;
 use crate::replica::balance::{self, Fitness, Led};
 use crate::replica::{ChangeError, GroupView, Shards, Standing};
 use crate::rpc::cluster::Live;
 use otto_core::cluster::Cluster;
 use otto_core::cluster::duty::Duty;
-use otto_core::cluster::state::Wanted;
+use otto_core::cluster::state::{Member, Wanted};
 use otto_core::ids::{NodeId, ShardId};
 use otto_core::journal::EntityId;
 use std::collections::BTreeMap;
@@ -24,18 +25,22 @@ const BALANCE_EVERY: u32 = 10;
 pub(super) struct Upkeep {
     pub(super) me: NodeId,
     pub(super) shards: Arc<Shards>,
+    pub(super) clocks: Clocks,
     /// Where the rest of the process is told of the cluster.
     pub(super) news: News,
 }
 
 impl Upkeep {
     /// Goes on for ever.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         for look in 0_u32.. {
             self.learn();
             let cluster = Arc::clone(&self.news.known.borrow());
+            self.clocks.compare(&cluster).await;
             let views = self.shards.views();
             self.news.live.send_if_modified(|live| replace(live, lives(&cluster, &views)));
+            let fitness = self.fitness(&cluster, &views);
+            self.shards.set_off_time(!balance::keeps_time(&fitness, self.me));
             let led =
                 views.iter().filter(|group| matches!(group.standing, Standing::Serving { .. }));
             for group in led {
@@ -44,7 +49,7 @@ impl Upkeep {
                     self.change(group.shard, duty, &cluster).await;
                 }
             }
-            self.move_leaders(&cluster, &views, look.is_multiple_of(BALANCE_EVERY)).await;
+            self.move_leaders(&fitness, &views, look.is_multiple_of(BALANCE_EVERY)).await;
             tokio::time::sleep(EVERY).await;
         }
     }
@@ -104,14 +109,18 @@ impl Upkeep {
     }
 
     /// Lets others lead what this node should not lead.
-    async fn move_leaders(&self, cluster: &Cluster, views: &[GroupView], for_balance: bool) {
-        let fitness = fitness(cluster, views);
+    async fn move_leaders(
+        &self,
+        fitness: &BTreeMap<NodeId, Fitness>,
+        views: &[GroupView],
+        for_balance: bool,
+    ) {
         let groups: Vec<Led> = views.iter().filter_map(led).collect();
-        let must = !balance::fit(&fitness).contains(&self.me);
+        let must = !balance::fit(fitness).contains(&self.me);
         if !must && !for_balance {
             return;
         }
-        for step in balance::moves(&fitness, &groups) {
+        for step in balance::moves(fitness, &groups) {
             if step.from == self.me {
                 tracing::info!(shard = %step.shard, to = %step.to, "another node is to lead");
                 if let Err(error) = self.shards.lead_elsewhere(step.shard, step.to).await {
@@ -119,6 +128,22 @@ impl Upkeep {
                 }
             }
         }
+    }
+}
+
+impl Upkeep {
+    /// How fit each node is to lead.
+    fn fitness(&self, cluster: &Cluster, views: &[GroupView]) -> BTreeMap<NodeId, Fitness> {
+        let there = |node: NodeId| {
+            let mut seen = views.iter().flat_map(|group| &group.members);
+            seen.any(|member| member.node == node && member.there)
+        };
+        let of = |(node, member): (NodeId, &Member)| {
+            let drains = member.wanted != Wanted::Serve;
+            let clock_ahead_ms = self.clocks.ahead_ms(node);
+            (node, Fitness { drains, there: there(node), clock_ahead_ms })
+        };
+        cluster.nodes().map(of).collect()
     }
 }
 
@@ -142,19 +167,6 @@ fn replace<T: PartialEq>(slot: &mut T, new: T) -> bool {
     let differs = *slot != new;
     *slot = new;
     differs
-}
-
-/// How fit each node is to lead.
-fn fitness(cluster: &Cluster, views: &[GroupView]) -> BTreeMap<NodeId, Fitness> {
-    let there = |node: NodeId| {
-        let mut seen = views.iter().flat_map(|group| &group.members);
-        seen.any(|member| member.node == node && member.there)
-    };
-    let of = |(node, member): (NodeId, &otto_core::cluster::state::Member)| {
-        let drains = member.wanted != Wanted::Serve;
-        (node, Fitness { drains, there: there(node), clock_ahead_ms: 0 })
-    };
-    cluster.nodes().map(of).collect()
 }
 
 /// Who leads a group, and who could: nothing of a group that nobody leads.
