@@ -61,6 +61,8 @@ impl Principal {
 pub enum Who {
     /// The owner of the socket on this machine, and so of the node.
     Owner,
+    /// The owner of another control node's socket: that node vouches for them.
+    Neighbour(NodeId),
     /// A control node of the same cluster.
     Node(NodeId),
     /// An agent of the same cluster.

@@ -71,6 +71,11 @@ impl Council {
         self.wish(Wish::RevokeToken { token, by }).await.map(drop)
     }
 
+    pub(super) async fn raise_level(&self, principal: &Principal, to: u32) -> Result<(), ApiError> {
+        let by = by(principal)?;
+        self.wish(Wish::RaiseLevel { to, by }).await.map(drop)
+    }
+
     async fn wish(&self, wish: Wish) -> Result<Arc<Cluster>, ApiError> {
         Ok(self.membership()?.reception.admission.wish(wish).await?)
     }
@@ -85,7 +90,7 @@ impl Council {
 /// Who wishes, as the cluster journals it.
 fn by(principal: &Principal) -> Result<By, ApiError> {
     let role = match principal.who {
-        Who::Owner => UserRole::Admin,
+        Who::Owner | Who::Neighbour(_) => UserRole::Admin,
         Who::User(role, _) => role,
         Who::Node(_) | Who::Agent(_) | Who::Lapsed(_) | Who::Stranger => {
             return Err(ApiError::Refused(format!("do this as {}", principal.name)));

@@ -1,15 +1,17 @@
 //! What answers clients: each call is handed to the actors, or read from what they left.
 
 use super::council::Council;
-use super::{ControlConfig, Ending};
-use crate::network::{Principal, Who};
+use super::{ControlConfig, Ending, Neighbours};
+use crate::backup::source::Pictures;
+use crate::network::Principal;
 use crate::rpc::api::{
     AgentView, ApiError, Ask, ClientWish, Follow, Followed, ListRuns, ListStages, Listed, LogPart,
     NodeStatus, ReadBlob, ReadLog, Reason, Retry, StagePhase, StageView, Stop, Stopped, Submit,
     Submitted, Why,
 };
+use crate::rpc::backup::{BackUp, BackedUp};
+use crate::rpc::client_door::ClientSide;
 use crate::rpc::cluster::{ChangeMember, ClusterView, NewToken, TokenView};
-use crate::rpc::server::ClientSide;
 use crate::wire::deadline::LONG_POLL;
 use crate::wire::frame::{MAX_ANSWER, MAX_BLOB_PART, MAX_LOG_PART};
 use async_trait::async_trait;
@@ -40,6 +42,10 @@ pub(super) struct Desk {
     pub(super) since: Timestamp,
     /// Where it is said that this process shall end.
     pub(super) endings: mpsc::Sender<Ending>,
+    /// The other control nodes; `None` where there can be none.
+    pub(super) neighbours: Option<Neighbours>,
+    /// What copies everything; `None` where nothing is on disk.
+    pub(super) pictures: Option<Pictures>,
 }
 
 impl Desk {
@@ -74,9 +80,7 @@ impl Desk {
 impl ClientSide for Desk {
     async fn submit(&self, by: &Principal, submit: Submit) -> Result<Submitted, ApiError> {
         let Submit { project, key, plan, plan_bytes, snapshot } = submit;
-        // Where another node took the call, the snapshot is there.
         if let Some(snapshot) = snapshot
-            && !matches!(by.who, Who::Node(_))
             && !self.side.blobs().has(snapshot).await?
         {
             return Err(ApiError::Invalid(format!("snapshot {snapshot} was not put before")));
@@ -254,6 +258,20 @@ impl ClientSide for Desk {
 
     async fn revoke_token(&self, by: &Principal, token: TokenHash) -> Result<(), ApiError> {
         self.council.revoke_token(by, token).await
+    }
+
+    async fn addresses(&self) -> Result<Vec<String>, ApiError> {
+        let known = self.neighbours.as_ref().map(|neighbours| neighbours.directory.borrow());
+        Ok(known.map(|known| known.nodes.values().cloned().collect()).unwrap_or_default())
+    }
+
+    async fn raise_level(&self, by: &Principal, to: u32) -> Result<(), ApiError> {
+        self.council.raise_level(by, to).await
+    }
+
+    async fn back_up(&self, ask: BackUp) -> Result<BackedUp, ApiError> {
+        let nothing = || ApiError::Refused("copy a node that keeps nothing".to_owned());
+        self.pictures.as_ref().ok_or_else(nothing)?.answer(ask).await
     }
 }
 

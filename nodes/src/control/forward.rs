@@ -5,15 +5,18 @@
 //!                                 └─▶ neighbour ──▶ Desk   one hop, and no further
 //! ```
 //!
-//! The caller was checked where it came in; control nodes trust each other, and pass on its name.
+//! The caller was checked where it came in, and is checked again where it is answered: the node in
+//! between vouches for who it is, never for what it may do.
 //! Lists are put together from all nodes that lead anything. Agents are not forwarded for: they
 //! find the leaders themselves, by the routes that come with the answers to their bids.
 
 use super::shards::{OpenShard, leader};
 use crate::replica::Standing;
 use crate::rpc::api::{AgentView, ApiError, Listed, ReadBlob};
-use crate::rpc::server::ClientDoor;
+use crate::rpc::client_door::ClientDoor;
+use crate::rpc::kept::{AskKept, Kept};
 use crate::rpc::service::{ClientCalls, ClientCallsRequest, ClientCallsResponse};
+use crate::rpc::vouched::Vouched;
 use crate::wire::frame::{MAX_BLOB_PART, MAX_REQUEST};
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -46,9 +49,26 @@ pub trait Hops: fmt::Debug + Send + Sync + 'static {
     async fn client(
         &self,
         address: &str,
-        by: String,
+        caller: Vouched,
         request: ClientCallsRequest,
-    ) -> Result<ClientCallsResponse, String>;
+    ) -> Result<ClientCallsResponse, HopError>;
+
+    /// Up to which entry a shard is agreed on now, from the node that leads it.
+    async fn reach(&self, address: &str, shard: ShardId) -> Result<u64, HopError>;
+
+    /// What a node keeps in its own folders.
+    async fn kept(&self, address: &str, ask: AskKept) -> Result<Kept, HopError>;
+}
+
+/// Why another node did not answer a call.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum HopError {
+    /// It says no, and would say no again.
+    #[error("{0}")]
+    Refused(String),
+    /// The same call may be answered a moment later. It may have been carried out.
+    #[error("{0}")]
+    Later(String),
 }
 
 /// The other control nodes of the cluster.
@@ -67,8 +87,8 @@ pub struct Neighbours {
 enum Way {
     /// This node.
     Here,
-    /// The node at this address.
-    There(String),
+    /// The node that leads this shard, and its address.
+    There(ShardId, NodeId, String),
     /// Nobody that is known: the shard has no leader now.
     Nowhere(ShardId),
 }
@@ -92,7 +112,7 @@ impl Forward {
         let open = self.shards.get(usize::from(shard.0));
         match open.and_then(leader).filter(|leader| *leader != neighbours.node) {
             Some(leader) => match neighbours.directory.borrow().nodes.get(&leader) {
-                Some(address) => Way::There(address.clone()),
+                Some(address) => Way::There(shard, leader, address.clone()),
                 None => Way::Nowhere(shard),
             },
             // It is led here, or who leads it shows soon.
@@ -100,24 +120,42 @@ impl Forward {
         }
     }
 
-    /// Carries a client's call there.
+    /// Carries a client's call there, for as long as that node leads.
     async fn client(
         &self,
+        (shard, to): (ShardId, NodeId),
         address: &str,
-        by: String,
+        caller: Vouched,
         request: ClientCallsRequest,
-    ) -> Result<ClientCallsResponse, String> {
-        let Some(neighbours) = &self.neighbours else { return Err("there is nobody".to_owned()) };
-        neighbours.hops.client(address, by, request).await
+    ) -> Result<ClientCallsResponse, HopError> {
+        let nobody = || HopError::Later("there is nobody".to_owned());
+        let Some(neighbours) = &self.neighbours else { return Err(nobody()) };
+        tokio::select! {
+            biased;
+            answer = neighbours.hops.client(address, caller, request) => answer,
+            () = self.deposed(shard, to) => {
+                Err(HopError::Later(format!("{to} leads shard {shard} no longer")))
+            }
+        }
+    }
+
+    /// Returns when a node is known to lead a shard no longer. A call that it still has may never
+    /// be answered.
+    async fn deposed(&self, shard: ShardId, node: NodeId) {
+        let Some(open) = self.shards.get(usize::from(shard.0)) else { return };
+        let mut standing = open.standing.clone();
+        let leads = Standing::Following { leader: Some(node) };
+        // Where the standing never changes any more, this process is about to end.
+        standing.wait_for(|standing| *standing != leads).await.ok();
     }
 
     /// Asks all other nodes that lead anything; those that do not answer are left out, where
     /// another may have become leader of what they led.
     async fn others(
         &self,
-        by: &str,
+        caller: &Vouched,
         request: impl Fn() -> ClientCallsRequest,
-    ) -> Vec<Result<ClientCallsResponse, String>> {
+    ) -> Vec<Result<ClientCallsResponse, HopError>> {
         let Some(neighbours) = &self.neighbours else { return Vec::new() };
         let leaders: BTreeSet<NodeId> = self.shards.iter().filter_map(leader).collect();
         let addresses: Vec<String> = {
@@ -127,7 +165,7 @@ impl Forward {
         };
         let calls = addresses
             .iter()
-            .map(|address| neighbours.hops.client(address, by.to_owned(), request()));
+            .map(|address| neighbours.hops.client(address, caller.clone(), request()));
         join_all(calls).await
     }
 
@@ -174,14 +212,17 @@ fn project_of(request: &ClientCallsRequest) -> Option<ProjectId> {
         | Req::ChangeMember { .. }
         | Req::Tokens {}
         | Req::CreateToken { .. }
-        | Req::RevokeToken { .. } => None,
+        | Req::RevokeToken { .. }
+        | Req::Addresses {}
+        | Req::RaiseLevel { .. }
+        | Req::BackUp { .. } => None,
     }
 }
 
 /// A list of runs, put together from what several nodes list.
 fn all_runs(
     ours: Result<Vec<Listed>, ApiError>,
-    others: Vec<Result<ClientCallsResponse, String>>,
+    others: Vec<Result<ClientCallsResponse, HopError>>,
     limit: u32,
 ) -> Result<Vec<Listed>, ApiError> {
     let mut runs = ours?;
@@ -190,7 +231,8 @@ fn all_runs(
             Ok(ClientCallsResponse::Runs(listed)) => runs.extend(listed?),
             Ok(_) => return Err(ApiError::NotReady("a node answers something else".to_owned())),
             // A list that leaves out runs without a word would be a lie.
-            Err(cause) => return Err(ApiError::NotReady(cause)),
+            Err(HopError::Refused(cause)) => return Err(ApiError::Refused(cause)),
+            Err(HopError::Later(cause)) => return Err(ApiError::NotReady(cause)),
         }
     }
     runs.sort_by_key(|listed| Reverse(listed.run));
@@ -202,7 +244,7 @@ fn all_runs(
 /// The agents that any node knows: each once, as it was seen last, with all its leases.
 fn all_agents(
     ours: Result<Vec<AgentView>, ApiError>,
-    others: Vec<Result<ClientCallsResponse, String>>,
+    others: Vec<Result<ClientCallsResponse, HopError>>,
 ) -> Result<Vec<AgentView>, ApiError> {
     let mut agents: BTreeMap<_, AgentView> = BTreeMap::new();
     let others = others.into_iter().filter_map(|other| match other {
@@ -231,7 +273,7 @@ fn all_agents(
 /// A plan that any node has.
 fn any_plan(
     ours: Result<ByteBuf, ApiError>,
-    others: Vec<Result<ClientCallsResponse, String>>,
+    others: Vec<Result<ClientCallsResponse, HopError>>,
 ) -> Result<ByteBuf, ApiError> {
     let theirs = others.into_iter().find_map(|other| match other {
         Ok(ClientCallsResponse::Plan(Ok(bytes))) => Some(bytes),
@@ -258,29 +300,35 @@ impl Serve for Forwarding {
     ) -> Result<ClientCallsResponse, ServerError> {
         use {ClientCallsRequest as Req, ClientCallsResponse as Resp};
         let Self { forward, door } = self;
-        let by = door.principal.name.clone();
+        let Some(caller) = Vouched::of(&door.principal) else {
+            // The porter lets nobody else in here.
+            return Err(denied(format!("answer {}", door.principal.name)));
+        };
         match forward.way(project_of(&request)) {
             Way::Here => {}
-            Way::Nowhere(shard) => return Err(later(&format!("nobody leads shard {shard} now"))),
-            Way::There(address) => {
+            Way::Nowhere(shard) => return Err(later(format!("nobody leads shard {shard} now"))),
+            Way::There(shard, node, address) => {
                 let request = packed(&door, request).await;
-                let answer = forward.client(&address, by, request).await;
-                return answer.map_err(|cause| later(&cause));
+                let answer = forward.client((shard, node), &address, caller, request).await;
+                return answer.map_err(|error| match error {
+                    HopError::Refused(cause) => denied(cause),
+                    HopError::Later(cause) => later(cause),
+                });
             }
         }
         Ok(match request {
             Req::Runs { list } if list.project.is_none() => {
-                let others = forward.others(&by, || Req::Runs { list: list.clone() }).await;
+                let others = forward.others(&caller, || Req::Runs { list: list.clone() }).await;
                 Resp::Runs(all_runs(door.side.runs(list.clone()).await, others, list.limit))
             }
             Req::Agents {} => {
-                let others = forward.others(&by, || Req::Agents {}).await;
+                let others = forward.others(&caller, || Req::Agents {}).await;
                 Resp::Agents(all_agents(door.side.agents().await, others))
             }
             Req::Plan { plan } => match door.side.plan(plan).await {
                 Ok(bytes) => Resp::Plan(Ok(ByteBuf::from(bytes))),
                 Err(error) => {
-                    let others = forward.others(&by, || Req::Plan { plan }).await;
+                    let others = forward.others(&caller, || Req::Plan { plan }).await;
                     Resp::Plan(any_plan(Err(error), others))
                 }
             },
@@ -316,6 +364,11 @@ async fn packed(door: &ClientDoor, request: ClientCallsRequest) -> ClientCallsRe
 }
 
 /// A call that came to nothing here, and may be made again.
-fn later(cause: &str) -> ServerError {
-    ServerError::new(std::io::ErrorKind::WouldBlock, cause.to_owned())
+fn later(cause: String) -> ServerError {
+    ServerError::new(std::io::ErrorKind::WouldBlock, cause)
+}
+
+/// A call that this caller may not make.
+fn denied(cause: String) -> ServerError {
+    ServerError::new(std::io::ErrorKind::PermissionDenied, cause)
 }

@@ -12,18 +12,21 @@ mod desk;
 pub(crate) mod forward;
 mod presence;
 mod shards;
+mod shelves;
 #[cfg(test)]
 mod tests;
 
-pub use forward::{Directory, Hops, Neighbours};
+pub use forward::{Directory, HopError, Hops, Neighbours};
 pub use presence::Presence;
 pub use shards::{OpenShard, OpenStore};
 
+use crate::backup::source::Pictures;
 use crate::identity::door::Reception;
 use crate::network::SharedListener;
 use crate::replica::{Shards, ShardsConfig, SharedPeers};
 use crate::rpc::api::Successor;
 use crate::rpc::cluster::Live;
+use crate::rpc::peer_door::Keeping;
 use crate::rpc::porter::Porter;
 use crate::rpc::server::{Doors, serve};
 use crate::store::{Disk, Executor, Fault};
@@ -41,6 +44,7 @@ use otto_actors::ports::sabotage::SharedSabotage;
 use otto_core::cluster::register::Register;
 use otto_core::ids::NodeId;
 use shards::Reign;
+use shelves::{BlobsOfAll, LogsOfAll};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -175,9 +179,16 @@ pub async fn attend(
         Some(membership) => Porter::new(membership.register.clone(), clock.clone()),
         None => Porter::alone(clock.clone()),
     };
-    let ports = Ports { clock, logs, blobs, chance, sabotage };
+    let keeping = Keeping { blobs, logs };
+    let (blobs, logs) = shelves(&keeping, neighbours.as_ref(), membership.as_ref());
+    let ports = Ports { clock: clock.clone(), logs, blobs, chance, sabotage };
     let side = ControlSide::start(settings, ports).await.map_err(|error| no_shard(&error))?;
     let open = Arc::new(std::mem::take(&mut store.shards));
+    let pictures = store
+        .archive
+        .take()
+        .map(|archive| Pictures::new(archive, neighbours.clone(), config.build.clone(), clock));
+    let others = neighbours.clone();
     let forward = Forward { side: side.clone(), shards: Arc::clone(&open), neighbours };
     let leading = Reign::begin(&side, &open, store.incarnation, forward.clone()).await;
     let presence = Presence::default();
@@ -185,7 +196,8 @@ pub async fn attend(
     let hello = Hello::new(Role::Control, config.build.clone());
     let (idle, data) = (config.idle, config.data.clone());
     let council = Council(membership.clone());
-    let desk = Desk { side: side.clone(), council, config, since, endings };
+    let neighbours = others;
+    let desk = Desk { side: side.clone(), council, config, since, endings, neighbours, pictures };
     let doors = Doors {
         hello,
         clients: Arc::new(desk),
@@ -196,6 +208,7 @@ pub async fn attend(
         presence: presence.clone(),
         porter,
         admission: membership.as_ref().map(|membership| membership.reception.clone()),
+        keeping,
     };
     ready();
     let over = async {
@@ -218,6 +231,23 @@ pub async fn attend(
     };
     side.stop().await;
     ending
+}
+
+/// The blobs and logs that actors use: those of all nodes, where no store is shared by them.
+fn shelves(
+    own: &Keeping,
+    neighbours: Option<&Neighbours>,
+    membership: Option<&Membership>,
+) -> (SharedBlobs, SharedLogs) {
+    let (blobs, logs) = (own.blobs.clone(), own.logs.clone());
+    let shared = membership.is_some_and(|membership| membership.shared_store);
+    match neighbours.filter(|_| !shared) {
+        Some(others) => (
+            Arc::new(BlobsOfAll::new(blobs, others.clone())),
+            Arc::new(LogsOfAll::new(logs, others.clone())),
+        ),
+        None => (blobs, logs),
+    }
 }
 
 /// Answers other machines, where the node belongs to a cluster.

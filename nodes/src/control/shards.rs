@@ -1,7 +1,7 @@
 //! The shards of an open store: this process leads each for as long as replication says so.
 
 use super::forward::Forward;
-use crate::replica::{PeerSide, Shards, Standing};
+use crate::replica::{Archive, PeerSide, Shards, Standing};
 use crate::store::Fault;
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -20,6 +20,8 @@ pub struct OpenStore {
     pub shards: Vec<OpenShard>,
     /// The cluster's incarnation.
     pub incarnation: u32,
+    /// What copies all shards; `None` where nothing is on disk.
+    pub archive: Option<Archive>,
     /// What answers other nodes' replicas; `None` where there are none.
     pub peers: Option<PeerSide>,
     /// What makes the store unusable, as soon as something does.
@@ -48,6 +50,7 @@ impl OpenStore {
         Self {
             shards: (0..shards.count()).map(ShardId).filter_map(open).collect(),
             incarnation: shards.incarnation(),
+            archive: Some(shards.archive()),
             peers: Some(shards.peer_side()),
             health: shards.health(),
         }

@@ -160,7 +160,9 @@ impl JoinCalls for JoinDoor {
             Who::Node(node) => Holder::Node(node),
             Who::Agent(agent) => Holder::Agent(agent),
             Who::Lapsed(holder) => holder,
-            Who::Owner | Who::User(..) | Who::Stranger => return Err(self.not_for_them()),
+            Who::Owner | Who::Neighbour(_) | Who::User(..) | Who::Stranger => {
+                return Err(self.not_for_them());
+            }
         };
         let key = prove(&renew.request)?;
         if self.principal.key != Some(key.fingerprint()) {

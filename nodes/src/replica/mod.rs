@@ -10,6 +10,7 @@
 //!
 //! This module never decides anything about a run, and never decodes an event.
 
+pub mod archive;
 pub mod balance;
 mod caller;
 mod compare;
@@ -37,6 +38,7 @@ mod trim;
 mod types;
 mod way;
 
+pub use archive::Archive;
 pub use compare::Fingerprint;
 pub use glimpse::Glimpse;
 pub use hand_over::HandOverError;
@@ -81,11 +83,15 @@ pub struct ShardsConfig {
     pub founds: bool,
     /// How large logs may be.
     pub logs: LogBounds,
+    /// The incarnation of the cluster, where this node is new in it: the upper half of every epoch.
+    /// A store that exists keeps its own.
+    pub incarnation: u32,
 }
 
 impl Default for ShardsConfig {
     fn default() -> Self {
-        Self { node: 1, shards: 8, seed: 0, founds: true, logs: LogBounds::default() }
+        let logs = LogBounds::default();
+        Self { node: 1, shards: 8, seed: 0, founds: true, logs, incarnation: 1 }
     }
 }
 
@@ -112,9 +118,10 @@ impl Shards {
         config: ShardsConfig,
         peers: SharedPeers,
     ) -> Result<Self, OpenError> {
-        let ShardsConfig { node, shards, seed, founds, logs } = config;
+        let ShardsConfig { node, shards, seed, founds, logs, incarnation } = config;
         runtime::stir(seed);
-        let store = Store::open(disk, executor, StoreConfig { node, shards, birth: seed })?;
+        let store_config = StoreConfig { node, shards, birth: seed, incarnation };
+        let store = Store::open(disk, executor, store_config)?;
         let raft_config = group_config(&store)?;
         let ids: Vec<ShardId> = (0..store.shards).map(ShardId).chain([ShardId::META]).collect();
         let roll = match start_roll(&store, node, seed, &ids).await {
@@ -172,6 +179,12 @@ impl Shards {
     #[must_use]
     pub fn glimpse(&self, shard: ShardId) -> Glimpse {
         Glimpse { shard, state: self.store.state.clone() }
+    }
+
+    /// What copies all shards at one moment.
+    #[must_use]
+    pub fn archive(&self) -> Archive {
+        Archive::new(self.store.state.clone(), self.groups.clone(), &self.store)
     }
 
     /// What a shard does here, and whatever it does next; `None` where there is no such shard.

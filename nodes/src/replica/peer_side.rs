@@ -70,6 +70,14 @@ impl PeerSide {
         PeerAnswer { from: self.0.roll.sign(), reply }
     }
 
+    /// Up to which entry a shard is agreed on at this moment, where it is led here.
+    ///
+    /// # Errors
+    /// Why this node cannot tell.
+    pub async fn reach(&self, shard: ShardId) -> Result<u64, String> {
+        self.shard(shard)?.reach().await.map_err(|error| error.to_string())
+    }
+
     async fn reply(&self, call: PeerCall) -> Result<Reply, String> {
         let PeerCall { from, to, ask } = call;
         if to != self.0.node {

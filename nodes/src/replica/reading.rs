@@ -40,6 +40,12 @@ pub(super) async fn confirm(raft: Raft, mut inbox: mpsc::Receiver<Asking>) {
 }
 
 impl Shard {
+    /// Up to which entry the shard is agreed on at this moment.
+    pub(super) async fn reach(&self) -> Result<u64, JournalError> {
+        self.linearize().await?;
+        Ok(self.view().applied)
+    }
+
     /// Before every read: what is read must hold all that was acknowledged before.
     async fn linearize(&self) -> Result<(), JournalError> {
         let term = self.serves()?;

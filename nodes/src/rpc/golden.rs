@@ -8,6 +8,7 @@ use super::api::{
     ReadLog, Reason, Retry, StagePhase, StageView, Stop, Stopped, Submit, Submitted, Successor,
     Why,
 };
+use super::backup::{BackUp, BackedUp, Content, Cursor, Picture};
 use super::cluster::{
     ChangeMember, ClusterAgent, ClusterView, Live, NewToken, NodeView, TokenPurpose, TokenView,
 };
@@ -171,6 +172,27 @@ fn cluster_frames(frames: &mut Frames) {
     let new = NewToken { token, lifetime_ms: 1000, purpose: purpose.clone() };
     frames.request("client create token", Req::CreateToken { new });
     frames.request("client revoke token", Req::RevokeToken { token });
+    frames.request("client addresses", Req::Addresses {});
+    frames.response("client address list", Ok(Resp::Addresses(Ok(vec!["a:7301".to_owned()]))));
+    frames.request("client raise level", Req::RaiseLevel { to: 2 });
+    frames.request("client back up", Req::BackUp { ask: BackUp::Begin });
+    let cursor = Cursor { shard: 1, head: Some((2, 3)), entry: Some((2, 3, 4)) };
+    let part = BackUp::Part { picture: 1, cursor };
+    frames.request("client back up part", Req::BackUp { ask: part });
+    let content = Content { shard: ShardId::META, term: 1, index: 2 };
+    let picture = Picture {
+        picture: 1,
+        build: Build { version: "0.1.0".to_owned(), made_ns: 1, size: 2 },
+        at: Timestamp(5),
+        cluster: Some(ClusterId([7; 16])),
+        level: 1,
+        shards: 8,
+        incarnation: 1,
+        contents: vec![content],
+    };
+    frames.response("client picture", Ok(Resp::BackUp(Ok(BackedUp::Begun(picture)))));
+    let part = BackedUp::Part { rows: ByteBuf::from(vec![1]), next: Some(cursor) };
+    frames.response("client picture part", Ok(Resp::BackUp(Ok(part))));
     let node = NodeView {
         node: NodeId(2),
         name: "machine-2".to_owned(),

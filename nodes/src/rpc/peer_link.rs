@@ -1,8 +1,11 @@
 //! Replication's calls to other control processes: one connection to each, for all groups.
 
+use super::api::ApiError;
+use super::kept::{AskKept, Kept};
 use super::link::{Link, Open};
 use super::service::{ClientCallsRequest, ClientCallsResponse, ClusterError, PeerCallsClient};
-use crate::control::Hops;
+use super::vouched::Vouched;
+use crate::control::{HopError, Hops};
 use crate::network::SharedRoutes;
 use crate::replica::{PeerAnswer, PeerCall, Peers, Unreached};
 use crate::wire::frame::Limits;
@@ -13,6 +16,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::Wish;
+use otto_core::ids::ShardId;
 use otto_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -180,18 +184,38 @@ impl Peers for PeerLinks {
     }
 }
 
+/// Whether what a node said would be said again.
+fn sorted<T>(answer: Result<Result<T, ApiError>, String>) -> Result<T, HopError> {
+    match answer {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(ApiError::Refused(cause))) => Err(HopError::Refused(cause)),
+        Ok(Err(error)) => Err(HopError::Later(error.to_string())),
+        Err(cause) => Err(HopError::Later(cause)),
+    }
+}
+
 #[async_trait]
 impl Hops for PeerLinks {
     async fn client(
         &self,
         address: &str,
-        by: String,
+        caller: Vouched,
         request: ClientCallsRequest,
-    ) -> Result<ClientCallsResponse, String> {
+    ) -> Result<ClientCallsResponse, HopError> {
         let call = |calls: PeerCallsClient, context| async move {
-            calls.client(context, by, request).await
+            calls.client(context, caller, request).await
         };
-        let answer = self.link(address).call(call, deadline::FOLLOW).await?;
-        answer.map_err(|error| error.to_string())
+        sorted(self.link(address).call(call, deadline::FOLLOW).await)
+    }
+
+    async fn reach(&self, address: &str, shard: ShardId) -> Result<u64, HopError> {
+        let call =
+            |calls: PeerCallsClient, context| async move { calls.reach(context, shard).await };
+        sorted(self.link(address).call(call, deadline::USUAL).await)
+    }
+
+    async fn kept(&self, address: &str, ask: AskKept) -> Result<Kept, HopError> {
+        let call = |calls: PeerCallsClient, context| async move { calls.kept(context, ask).await };
+        sorted(self.link(address).call(call, deadline::USUAL).await)
     }
 }

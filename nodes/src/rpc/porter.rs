@@ -3,11 +3,14 @@
 //! A principal comes from the network: a certificate, or the owner of a socket. The porter adds
 //! what the cluster knows of it: whether it was removed since, and whom a token signs in.
 
+use super::api::ApiError;
+use super::vouched::{Vouched, VouchedWho};
 use crate::network::{Principal, Who};
 use crate::wire::hello::{Bearer, Refused, RefusedKind, Role};
 use otto_actors::ports::clock::SharedClock;
 use otto_core::cluster::register::Register;
 use otto_core::cluster::state::UserRole;
+use otto_core::ids::NodeId;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use tarpc::server::request_hook::BeforeRequest;
@@ -52,7 +55,8 @@ impl Rank {
             Who::Owner => Self::Owner,
             Who::Node(_) => Self::Node,
             Who::Agent(_) => Self::Agent,
-            Who::User(UserRole::Admin, _) => Self::Admin,
+            // Whoever owns a node of the cluster may do what its administrators may.
+            Who::User(UserRole::Admin, _) | Who::Neighbour(_) => Self::Admin,
             Who::User(UserRole::User, _) => Self::User,
             Who::Lapsed(_) => Self::Lapsed,
             Who::Stranger => Self::Stranger,
@@ -87,6 +91,9 @@ pub const ALLOWED: &[(&str, &[Rank])] = &[
     ("ClientCalls.tokens", ADMINISTRATORS),
     ("ClientCalls.create_token", ADMINISTRATORS),
     ("ClientCalls.revoke_token", ADMINISTRATORS),
+    ("ClientCalls.addresses", PEOPLE),
+    ("ClientCalls.raise_level", ADMINISTRATORS),
+    ("ClientCalls.back_up", ADMINISTRATORS),
     ("AgentCalls.bid", AGENTS),
     ("AgentCalls.renew", AGENTS),
     ("AgentCalls.report", AGENTS),
@@ -98,6 +105,8 @@ pub const ALLOWED: &[(&str, &[Rank])] = &[
     ("PeerCalls.client", &[Rank::Node]),
     ("PeerCalls.cluster", &[Rank::Node]),
     ("PeerCalls.clock", &[Rank::Node]),
+    ("PeerCalls.reach", &[Rank::Node]),
+    ("PeerCalls.kept", &[Rank::Node]),
     ("JoinCalls.join", &[Rank::Stranger]),
     ("JoinCalls.enrol", &[Rank::Node]),
     ("JoinCalls.renew", &[Rank::Node, Rank::Agent, Rank::Lapsed]),
@@ -186,6 +195,7 @@ impl Porter {
                 Err(signed_out())
             }
             Who::Owner
+            | Who::Neighbour(_)
             | Who::Node(_)
             | Who::Agent(_)
             | Who::User(..)
@@ -199,6 +209,25 @@ impl Porter {
         let token = crate::identity::token::user_token(&credentials.0).ok_or_else(signed_out)?;
         let register = self.register.borrow();
         let (name, role) = register.user(token, self.clock.now()).ok_or_else(signed_out)?;
+        Ok(Principal { name: name.to_owned(), who: Who::User(role, token), key: None })
+    }
+
+    /// Whom a control node vouches for. What they may do is read from the register of this node.
+    ///
+    /// # Errors
+    /// That nobody signs in with that token as far as this node knows, which may be a moment
+    /// behind: whoever vouches finds out soon if that is so for good.
+    pub fn vouched(&self, node: NodeId, caller: &Vouched) -> Result<Principal, ApiError> {
+        let token = match caller.who {
+            VouchedWho::Owner => {
+                let name = caller.name.clone();
+                return Ok(Principal { name, who: Who::Neighbour(node), key: None });
+            }
+            VouchedWho::Person(token) => token,
+        };
+        let register = self.register.borrow();
+        let unknown = || ApiError::NotReady("the token is not known to this node".to_owned());
+        let (name, role) = register.user(token, self.clock.now()).ok_or_else(unknown)?;
         Ok(Principal { name: name.to_owned(), who: Who::User(role, token), key: None })
     }
 
@@ -217,7 +246,11 @@ pub struct Gate {
 }
 
 impl Gate {
-    fn check(&self, method: &str) -> Result<(), ServerError> {
+    /// Whether the caller may call a method, by its name on the wire.
+    ///
+    /// # Errors
+    /// That they may not, or do not stand any more.
+    pub fn check(&self, method: &str) -> Result<(), ServerError> {
         let denied = |text: String| ServerError::new(ErrorKind::PermissionDenied, text);
         self.porter.stands(&self.principal).map_err(|it| denied(format!("go on: {}", it.what)))?;
         if may_call(Rank::of(&self.principal), method) {

@@ -4,38 +4,26 @@
 //! when a connection breaks, its calls are dropped with it. A handler hands one command to an
 //! actor, so that loses the answer and nothing else.
 
-use super::api::{
-    AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, Listed, LogPart, NodeStatus,
-    ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
-};
-use super::cluster::{ChangeMember, ClusterView, NewToken, TokenView};
+use super::client_door::{ClientDoor, SharedClientSide, check_blob_part};
+use super::peer_door::{Keeping, PeerDoor};
 use super::porter::{Gate, Porter};
-use super::service::{
-    AgentCalls, ClientCalls, ClientCallsRequest, ClientCallsResponse, ClusterError, JoinCalls,
-    PeerCalls,
-};
+use super::service::{AgentCalls, JoinCalls, PeerCalls};
 use crate::control::Presence;
-use crate::control::forward::{self, Forward, Forwarding};
+use crate::control::forward::{Forward, Forwarding};
 use crate::identity::door::{JoinDoor, Reception};
 use crate::network::{Principal, SharedListener, Stream, Who};
-use crate::replica::{PeerAnswer, PeerCall, PeerSide};
+use crate::replica::PeerSide;
 use crate::wire;
-use crate::wire::frame::{Frames, Limits, MAX_BLOB_PART, MAX_LOG_PART};
+use crate::wire::frame::{Frames, Limits, MAX_LOG_PART};
 use crate::wire::hello::{Guest, Hello, HelloError, Refused, RefusedKind, Role, receive_guest};
-use async_trait::async_trait;
 use futures::StreamExt;
 use otto_actors::cluster::ClusterSide;
-use otto_actors::ports::clock::SharedClock;
 use otto_actors::ports::control::{
     Bid, BidAnswer, BlobPart, LinkError, Report, ReportAnswer, SharedControl,
 };
-use otto_core::cluster::Cluster;
-use otto_core::cluster::command::Wish;
-use otto_core::ids::{AgentRef, Digest, NodeId, PlanHash, RunId, TokenHash};
+use otto_core::ids::{AgentRef, Digest};
 use otto_core::lease::LeaseId;
-use otto_core::time::Timestamp;
 use serde_bytes::ByteBuf;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tarpc::context::Context;
@@ -43,56 +31,6 @@ use tarpc::server::request_hook::RequestHook;
 use tarpc::server::{BaseChannel, Channel, Config, Serve};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-
-/// What clients are answered by. Every call may be repeated.
-#[async_trait]
-pub trait ClientSide: fmt::Debug + Send + Sync + 'static {
-    /// See [`ClientCalls::submit`].
-    async fn submit(&self, by: &Principal, submit: Submit) -> Result<Submitted, ApiError>;
-    /// See [`ClientCalls::retry`].
-    async fn retry(&self, by: &Principal, retry: Retry) -> Result<Submitted, ApiError>;
-    /// See [`ClientCalls::run`].
-    async fn run(&self, run: RunId) -> Result<Listed, ApiError>;
-    /// See [`ClientCalls::runs`].
-    async fn runs(&self, list: ListRuns) -> Result<Vec<Listed>, ApiError>;
-    /// See [`ClientCalls::stages`].
-    async fn stages(&self, list: ListStages) -> Result<Vec<StageView>, ApiError>;
-    /// See [`ClientCalls::follow`].
-    async fn follow(&self, follow: Follow) -> Result<Followed, ApiError>;
-    /// See [`ClientCalls::plan`].
-    async fn plan(&self, plan: PlanHash) -> Result<Vec<u8>, ApiError>;
-    /// See [`ClientCalls::log`].
-    async fn log(&self, read: ReadLog) -> Result<LogPart, ApiError>;
-    /// See [`ClientCalls::ask`].
-    async fn ask(&self, by: &Principal, ask: Ask) -> Result<(), ApiError>;
-    /// See [`ClientCalls::why`].
-    async fn why(&self, why: Why) -> Result<Vec<Reason>, ApiError>;
-    /// See [`ClientCalls::agents`].
-    async fn agents(&self) -> Result<Vec<AgentView>, ApiError>;
-    /// See [`ClientCalls::has`].
-    async fn has(&self, digest: Digest) -> Result<bool, ApiError>;
-    /// See [`ClientCalls::put`].
-    async fn put(&self, part: BlobPart) -> Result<(), ApiError>;
-    /// See [`ClientCalls::get`].
-    async fn get(&self, read: ReadBlob) -> Result<Vec<u8>, ApiError>;
-    /// See [`ClientCalls::status`].
-    async fn status(&self) -> Result<NodeStatus, ApiError>;
-    /// See [`ClientCalls::stop`].
-    async fn stop(&self, stop: Stop) -> Result<Stopped, ApiError>;
-    /// See [`ClientCalls::cluster`].
-    async fn cluster(&self) -> Result<ClusterView, ApiError>;
-    /// See [`ClientCalls::change_member`].
-    async fn change_member(&self, by: &Principal, change: ChangeMember) -> Result<(), ApiError>;
-    /// See [`ClientCalls::tokens`].
-    async fn tokens(&self) -> Result<Vec<TokenView>, ApiError>;
-    /// See [`ClientCalls::create_token`].
-    async fn create_token(&self, by: &Principal, new: NewToken) -> Result<(), ApiError>;
-    /// See [`ClientCalls::revoke_token`].
-    async fn revoke_token(&self, by: &Principal, token: TokenHash) -> Result<(), ApiError>;
-}
-
-/// A client side that several connections ask.
-pub type SharedClientSide = Arc<dyn ClientSide>;
 
 /// What the connections of a control process are answered with.
 #[derive(Clone, Debug)]
@@ -115,6 +53,8 @@ pub struct Doors {
     pub porter: Porter,
     /// What admits newcomers; `None` where this node belongs to no cluster.
     pub admission: Option<Arc<Reception>>,
+    /// What this node keeps itself, for other control processes.
+    pub keeping: Keeping,
 }
 
 /// The most connections at a time. Whoever comes then waits in the listener's queue.
@@ -201,8 +141,14 @@ async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<()
         }
         Role::Control => match (doors.peers, principal.who) {
             (Some(side), Who::Node(node)) => {
-                let (clock, clients) = (doors.porter.clock(), Some(doors.clients));
-                let door = PeerDoor { node, side, clock, cluster: doors.cluster, clients };
+                let door = PeerDoor {
+                    node,
+                    side,
+                    porter: doors.porter,
+                    cluster: doors.cluster,
+                    clients: Some(doors.clients),
+                    keeping: Some(doors.keeping),
+                };
                 welcome_peer(guest, &doors.hello, door, gate).await?;
             }
             (_, _) => turn_away(guest).await?,
@@ -225,8 +171,7 @@ async fn answer_peer(
     };
     let gate = porter.gate(&principal);
     if let (Role::Control, Who::Node(node)) = (guest.hello.role, principal.who) {
-        let clock = porter.clock();
-        let door = PeerDoor { node, side, clock, cluster: None, clients: None };
+        let door = PeerDoor { node, side, porter, cluster: None, clients: None, keeping: None };
         return welcome_peer(guest, &hello, door, gate).await;
     }
     let what = "this node has not joined its cluster yet".to_owned();
@@ -264,80 +209,6 @@ where
     calls.for_each_concurrent(None, |call| call).await;
 }
 
-/// One client's connection.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientDoor {
-    pub(crate) principal: Principal,
-    pub(crate) side: SharedClientSide,
-}
-
-impl ClientCalls for ClientDoor {
-    async fn submit(self, _: Context, submit: Submit) -> Result<Submitted, ApiError> {
-        self.side.submit(&self.principal, submit).await
-    }
-    async fn retry(self, _: Context, retry: Retry) -> Result<Submitted, ApiError> {
-        self.side.retry(&self.principal, retry).await
-    }
-    async fn run(self, _: Context, run: RunId) -> Result<Listed, ApiError> {
-        self.side.run(run).await
-    }
-    async fn runs(self, _: Context, list: ListRuns) -> Result<Vec<Listed>, ApiError> {
-        self.side.runs(list).await
-    }
-    async fn stages(self, _: Context, list: ListStages) -> Result<Vec<StageView>, ApiError> {
-        self.side.stages(list).await
-    }
-    async fn follow(self, _: Context, follow: Follow) -> Result<Followed, ApiError> {
-        self.side.follow(follow).await
-    }
-    async fn plan(self, _: Context, plan: PlanHash) -> Result<ByteBuf, ApiError> {
-        self.side.plan(plan).await.map(ByteBuf::from)
-    }
-    async fn log(self, _: Context, read: ReadLog) -> Result<LogPart, ApiError> {
-        self.side.log(read).await
-    }
-    async fn ask(self, _: Context, ask: Ask) -> Result<(), ApiError> {
-        self.side.ask(&self.principal, ask).await
-    }
-    async fn why(self, _: Context, why: Why) -> Result<Vec<Reason>, ApiError> {
-        self.side.why(why).await
-    }
-    async fn agents(self, _: Context) -> Result<Vec<AgentView>, ApiError> {
-        self.side.agents().await
-    }
-    async fn has(self, _: Context, digest: Digest) -> Result<bool, ApiError> {
-        self.side.has(digest).await
-    }
-    async fn put(self, _: Context, part: BlobPart) -> Result<(), ApiError> {
-        check_blob_part(&part).map_err(ApiError::Invalid)?;
-        self.side.put(part).await
-    }
-    async fn get(self, _: Context, read: ReadBlob) -> Result<ByteBuf, ApiError> {
-        self.side.get(read).await.map(ByteBuf::from)
-    }
-    async fn status(self, _: Context) -> Result<NodeStatus, ApiError> {
-        self.side.status().await
-    }
-    async fn stop(self, _: Context, stop: Stop) -> Result<Stopped, ApiError> {
-        self.side.stop(stop).await
-    }
-    async fn cluster(self, _: Context) -> Result<ClusterView, ApiError> {
-        self.side.cluster().await
-    }
-    async fn change_member(self, _: Context, change: ChangeMember) -> Result<(), ApiError> {
-        self.side.change_member(&self.principal, change).await
-    }
-    async fn tokens(self, _: Context) -> Result<Vec<TokenView>, ApiError> {
-        self.side.tokens().await
-    }
-    async fn create_token(self, _: Context, new: NewToken) -> Result<(), ApiError> {
-        self.side.create_token(&self.principal, new).await
-    }
-    async fn revoke_token(self, _: Context, token: TokenHash) -> Result<(), ApiError> {
-        self.side.revoke_token(&self.principal, token).await
-    }
-}
-
 /// One agent's connection.
 #[derive(Clone, Debug)]
 struct AgentDoor {
@@ -356,6 +227,7 @@ impl AgentDoor {
             }
             Who::Agent(_)
             | Who::Owner
+            | Who::Neighbour(_)
             | Who::Node(_)
             | Who::User(..)
             | Who::Lapsed(_)
@@ -431,55 +303,4 @@ impl AgentCalls for AgentDoor {
         check_blob_part(&part).map_err(LinkError::Refused)?;
         self.side.keep(agent, lease, part).await
     }
-}
-
-/// Another control process' connection.
-#[derive(Clone, Debug)]
-struct PeerDoor {
-    node: NodeId,
-    side: PeerSide,
-    clock: SharedClock,
-    /// The cluster's actors; `None` where this node has only its groups.
-    cluster: Option<ClusterSide>,
-    /// What answers clients; `None` where this node serves none yet.
-    clients: Option<SharedClientSide>,
-}
-
-impl PeerCalls for PeerDoor {
-    async fn peer(self, _: Context, call: PeerCall) -> PeerAnswer {
-        self.side.answer(self.node, call).await
-    }
-    async fn client(
-        self,
-        context: Context,
-        by: String,
-        request: ClientCallsRequest,
-    ) -> Result<ClientCallsResponse, ApiError> {
-        let side = self.clients.filter(|_| forward::travels(&request));
-        let Some(side) = side else {
-            return Err(ApiError::NotReady("this is not answered for another node".to_owned()));
-        };
-        // Who calls was checked where they came in.
-        let principal = Principal { name: by, who: Who::Node(self.node), key: None };
-        let answer = ClientDoor { principal, side }.serve().serve(context, request).await;
-        answer.map_err(|error| ApiError::Unknown(error.to_string()))
-    }
-    async fn cluster(self, _: Context, wish: Option<Wish>) -> Result<Cluster, ClusterError> {
-        let side = self.cluster.ok_or(ClusterError::NotHere)?;
-        let cluster = match wish {
-            Some(wish) => side.wish(wish).await?,
-            None => side.view().await?,
-        };
-        Ok(Cluster::clone(&cluster))
-    }
-    async fn clock(self, _: Context) -> Timestamp {
-        self.clock.now()
-    }
-}
-
-fn check_blob_part(part: &BlobPart) -> Result<(), String> {
-    if part.bytes.len() > MAX_BLOB_PART {
-        return Err(format!("a part of a blob has at most {MAX_BLOB_PART} bytes"));
-    }
-    Ok(())
 }

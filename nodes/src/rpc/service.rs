@@ -4,14 +4,17 @@ use super::api::{
     AgentView, ApiError, Ask, Follow, Followed, ListRuns, ListStages, Listed, LogPart, NodeStatus,
     ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
+use super::backup::{BackUp, BackedUp};
 use super::cluster::{ChangeMember, ClusterView, NewToken, TokenView};
 use super::join::{Enrol, Join, JoinError, Joined, Renew};
+use super::kept::{AskKept, Kept};
+use super::vouched::Vouched;
 use crate::replica::{PeerAnswer, PeerCall};
 use otto_actors::cluster::Denial;
 use otto_actors::ports::control::{Bid, BidAnswer, BlobPart, LinkError, Report, ReportAnswer};
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::{Refusal, Wish};
-use otto_core::ids::{AgentRef, Digest, PlanHash, RunId, TokenHash};
+use otto_core::ids::{AgentRef, Digest, PlanHash, RunId, ShardId, TokenHash};
 use otto_core::lease::LeaseId;
 use otto_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -62,6 +65,12 @@ pub trait ClientCalls {
     async fn create_token(new: NewToken) -> Result<(), ApiError>;
     /// Lets a token count no more.
     async fn revoke_token(token: TokenHash) -> Result<(), ApiError>;
+    /// Where the cluster's control nodes can be reached, as far as this one knows.
+    async fn addresses() -> Result<Vec<String>, ApiError>;
+    /// Lets everything of a level be written from now on. There is no way back.
+    async fn raise_level(to: u32) -> Result<(), ApiError>;
+    /// Copies everything that is journaled, part by part.
+    async fn back_up(ask: BackUp) -> Result<BackedUp, ApiError>;
 }
 
 /// What control processes call of each other.
@@ -69,15 +78,19 @@ pub trait ClientCalls {
 pub trait PeerCalls {
     /// What replication asks.
     async fn peer(call: PeerCall) -> PeerAnswer;
-    /// What a client asks at another node, which has checked who that is.
+    /// What a client asks at another node, which vouches for who that is.
     async fn client(
-        by: String,
+        caller: Vouched,
         request: ClientCallsRequest,
     ) -> Result<ClientCallsResponse, ApiError>;
     /// How the cluster is, after a wish or as it is now, from the node that leads its own shard.
     async fn cluster(wish: Option<Wish>) -> Result<Cluster, ClusterError>;
     /// What time it is there.
     async fn clock() -> Timestamp;
+    /// Up to which entry a shard is agreed on at this moment, from the node that leads it.
+    async fn reach(shard: ShardId) -> Result<u64, ApiError>;
+    /// What the node keeps in its own folders.
+    async fn kept(ask: AskKept) -> Result<Kept, ApiError>;
 }
 
 /// Why the cluster did not do or tell what another node asked for.

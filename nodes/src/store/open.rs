@@ -106,6 +106,8 @@ pub(crate) struct StoreConfig {
     pub(crate) shards: u16,
     /// A number that no other store has: it tells which two files belong together.
     pub(crate) birth: u64,
+    /// How often its cluster was restored from a backup, and one more.
+    pub(crate) incarnation: u32,
 }
 
 /// An opened store: two databases, with a writer each.
@@ -208,7 +210,7 @@ impl Opening<'_> {
             birth: config.birth,
             node: config.node,
             shards: config.shards.max(1),
-            incarnation: 1,
+            incarnation: config.incarnation.max(1),
             complete: false,
         };
         let empty = |file, other: StoreFile| {

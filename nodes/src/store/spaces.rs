@@ -4,11 +4,12 @@
 //! it current, in one durable commit. The space that it replaced, and one whose receipt was never
 //! finished, is owned by nobody, and swept away in small batches.
 
-use super::apply::read_head;
+use super::apply::{head_key, read_head};
 use super::base::{Base, Commit, unseal};
 use super::fault::Fault;
 use super::state::{HEADS, JOURNALS, Picture, SHARDS, Standing, WAKES};
 use otto_core::ids::ShardId;
+use otto_core::journal::{EntityId, StoredHead};
 use otto_core::time::Timestamp;
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -34,8 +35,30 @@ pub(crate) struct Rows {
 /// Up to where a picture's rows were taken.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Taken {
-    head: Option<(u8, u128)>,
-    journal: Option<(u8, u128, u64)>,
+    head: Option<HeadPlace>,
+    journal: Option<EntryPlace>,
+}
+
+/// Where a head is in its space: kind and identity.
+type HeadPlace = (u8, u128);
+/// Where an entry is in its space: kind, identity and version.
+type EntryPlace = (u8, u128, u64);
+
+impl Taken {
+    /// Up to this head and this entry of a journal.
+    pub(crate) fn upto(head: Option<HeadPlace>, journal: Option<EntryPlace>) -> Self {
+        Self { head, journal }
+    }
+
+    /// The last head that was taken.
+    pub(crate) fn head(self) -> Option<HeadPlace> {
+        self.head
+    }
+
+    /// The last entry of a journal that was taken.
+    pub(crate) fn entry(self) -> Option<EntryPlace> {
+        self.journal
+    }
 }
 
 impl Rows {
@@ -58,6 +81,16 @@ impl Rows {
 }
 
 impl Picture {
+    /// The head of an entity, as it is in the picture.
+    pub(crate) fn head(&self, entity: EntityId) -> Result<Option<StoredHead>, Fault> {
+        let read = || {
+            let heads = self.transaction.open_table(HEADS)?;
+            let found = heads.get(head_key(self.space, entity))?;
+            found.map(|head| read_head(head.value())).transpose()
+        };
+        read().map_err(|error: redb::Error| Fault::new(super::StoreFile::State, &error))
+    }
+
     /// The next rows behind those that were taken; `None` when these were all.
     pub(crate) fn rows(&self, taken: &mut Taken) -> Result<Option<Rows>, Fault> {
         self.take(taken).map_err(|error| Fault::new(super::StoreFile::State, &error))

@@ -171,7 +171,23 @@ impl State {
     pub(crate) fn picture(&self, shard: ShardId) -> Result<Option<Picture>, Fault> {
         self.base.picture(|transaction| {
             let standing = standing(&transaction, shard)?;
+            let transaction = Arc::new(transaction);
             Ok(standing.map(|Standing { space, mark }| Picture { mark, space, transaction }))
+        })
+    }
+
+    /// A picture of all shards that anything was applied to, at one moment.
+    pub(crate) fn pictures(&self) -> Result<Vec<(ShardId, Picture)>, Fault> {
+        self.base.picture(|transaction| {
+            let transaction = Arc::new(transaction);
+            let shards = transaction.open_table(SHARDS)?;
+            let pictures = shards.iter()?.map(|row| {
+                let (shard, standing) = row?;
+                let Standing { space, mark } = Standing::from_bytes(standing.value())?;
+                let transaction = Arc::clone(&transaction);
+                Ok((ShardId(shard.value()), Picture { mark, space, transaction }))
+            });
+            pictures.collect()
         })
     }
 }
@@ -203,7 +219,8 @@ impl Drop for Arrival {
 pub(crate) struct Picture {
     pub(crate) mark: Vec<u8>,
     pub(super) space: u32,
-    pub(super) transaction: ReadTransaction,
+    /// Shared by the pictures that were taken together.
+    pub(super) transaction: Arc<ReadTransaction>,
 }
 
 /// A shard's row as a transaction sees it.

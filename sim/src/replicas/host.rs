@@ -207,6 +207,7 @@ impl Machine {
                 kept_for_absent_bytes: trimmed * 4,
                 kept_at_most_bytes: 1 << 20,
             },
+            ..ShardsConfig::default()
         };
         let executor = DiskTime(Arc::clone(&self.slower_ms));
         let disk = Box::new(self.disk.mount());

@@ -4,7 +4,8 @@
 use super::{AGENT, finish, plan, rest, take};
 use crate::client::{Client, ClientError};
 use crate::control::{
-    ControlConfig, Directory, Ending, Neighbours, OpenShard, OpenStore, Outside, attend,
+    ControlConfig, Directory, Ending, HopError, Hops, Neighbours, OpenShard, OpenStore, Outside,
+    attend,
 };
 use crate::logs::MemoryLogs;
 use crate::network::{ConnectError, Connector, Listener, Principal, Routes, SharedConnector};
@@ -13,15 +14,21 @@ use crate::node::system::{SeededChance, SystemClock};
 use crate::objects::ObjectBlobs;
 use crate::replica::{Alone, Shards, ShardsConfig, Standing};
 use crate::rpc::agent_link::AgentLink;
-use crate::rpc::api::{ApiError, ListRuns, Why};
+use crate::rpc::api::{ApiError, ListRuns, LogEnd, Why};
 use crate::rpc::peer_link::PeerLinks;
+use crate::rpc::service::ClientCallsRequest;
+use crate::rpc::vouched::{Vouched, VouchedWho};
 use crate::store::{Folder, Threads};
-use crate::wire::hello::{Build, Refused};
+use crate::wire::frame::MAX_BLOB_PART;
+use crate::wire::hello::{Build, Hello, HelloError, Refused, Role, introduce};
 use async_trait::async_trait;
 use otto_actors::ports::control::{Bid, Control, LinkError};
 use otto_actors::ports::sabotage::NoSabotage;
 use otto_core::capability::Capabilities;
-use otto_core::ids::{CommandId, NodeId, ProjectId, RunId, ShardId};
+use otto_core::cluster::state::Holder;
+use otto_core::ids::{
+    AgentId, CommandId, Digest, KeyId, NodeId, ProjectId, RunId, ShardId, TokenHash,
+};
 use otto_core::run::outcome::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -251,6 +258,67 @@ async fn a_follow_goes_on_where_leadership_went() {
     while next.renew(AGENT, vec![assignment.lease]).await != Ok(Vec::new()) {}
     finish(&next, &assignment, Outcome::Success).await;
     assert_eq!(following.await.unwrap(), rest(&town.client(1, "bob"), run).await);
+}
+
+#[tokio::test]
+async fn what_was_put_at_one_node_is_handed_out_by_all() {
+    let town = Town::new().await;
+    let (ann, bob) = (town.client(0, "ann"), town.client(1, "bob"));
+    let (files, others) = (b"files".to_vec(), vec![7; MAX_BLOB_PART * 2 + 5]);
+    for bytes in [files, others] {
+        let digest = ann.put_bytes(&bytes).await.unwrap();
+        let submitted = bob.submit_plan(&project(ShardId(1)), "k", &plan(10), Some(digest)).await;
+        submitted.unwrap();
+        let mut read = Vec::new();
+        loop {
+            let part = town.agent(1).blob(digest, read.len() as u64, 1 << 19).await.unwrap();
+            if part.is_empty() {
+                break;
+            }
+            read.extend(part);
+        }
+        assert!(read == bytes, "an agent reads the snapshot where its run is led");
+    }
+    let nowhere = Some(Digest([9; 32]));
+    let refused = ann.submit_plan(&project(ShardId(1)), "other", &plan(10), nowhere).await;
+    assert!(matches!(refused, Err(ClientError::Api(ApiError::Invalid(_)))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_log_is_read_whole_wherever_its_shard_is_led_by_then() {
+    let mut town = Town::new().await;
+    let ann = town.client(0, "ann");
+    let run = ann.submit_plan(&project(ShardId(1)), "k", &plan(10), None).await.unwrap().run;
+    let agent = town.agent(1);
+    let assignment = take(&agent).await;
+    let mut log = ann.log(run, assignment.lease.stage, assignment.lease.attempt, 0);
+    assert_eq!(agent.log(AGENT, assignment.lease, 0, b"hel".to_vec()).await, Ok(3));
+    assert_eq!(log.next().await.unwrap().unwrap(), b"hel");
+    finish(&agent, &assignment, Outcome::Success).await;
+    town.elect(ShardId(1), 0);
+    assert_eq!(log.next().await.unwrap().unwrap(), b"lo\n");
+    assert_eq!(log.next().await.unwrap(), None);
+    assert_eq!(log.end(), Some(LogEnd::Whole));
+}
+
+#[tokio::test]
+async fn nobody_is_answered_elsewhere_whom_that_node_does_not_know() {
+    let town = Town::new().await;
+    let ways = Ways { doors: town.doors.clone(), node: NodeId(0) };
+    let hops = PeerLinks::new(Arc::new(ways), Build::default());
+    let call = |who| {
+        let caller = Vouched { name: "root".to_owned(), who };
+        let list = ListRuns { project: None, before: None, limit: 9 };
+        hops.client("1", caller, ClientCallsRequest::Runs { list })
+    };
+    assert!(call(VouchedWho::Owner).await.is_ok());
+    let unknown = call(VouchedWho::Person(TokenHash([1; 32]))).await;
+    assert!(matches!(unknown, Err(HopError::Later(_))), "{unknown:?}");
+    let agent = Principal::certified(Holder::Agent(AgentId([7; 16])), KeyId([1; 32]));
+    let path = Path { door: Arc::clone(&town.doors[1]), who: agent };
+    let ours = Hello::new(Role::Control, Build::default());
+    let refused = introduce(path.connect().await.unwrap(), &ours).await;
+    assert!(matches!(refused, Err(HelloError::Refused(_))), "an agent vouches for nobody");
 }
 
 #[tokio::test]

@@ -71,7 +71,8 @@ const SMALL: LogBounds =
 async fn start(wires: &Arc<Wires>, folder: &Path, node: u64, seed: u64) -> Shards {
     let disk = Box::new(Folder::lock(folder).expect("nobody else uses it"));
     let founds = node == 1;
-    let config = ShardsConfig { node, shards: 4, seed, founds, logs: SMALL };
+    let bounds = ShardsConfig { logs: SMALL, ..ShardsConfig::default() };
+    let config = ShardsConfig { node, shards: 4, seed, founds, ..bounds };
     let peers = Arc::new(End(Arc::clone(wires)));
     let shards = Shards::open(disk, &Threads, config, peers).await.expect("the folder is whole");
     wires.nodes.lock().expect("nobody panicked").insert(node, shards.peer_side());

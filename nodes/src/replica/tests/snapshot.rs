@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 fn open(folder: &Path) -> Result<Store, OpenError> {
-    let config = StoreConfig { node: 2, shards: 8, birth: 99 };
+    let config = StoreConfig { node: 2, shards: 8, birth: 99, incarnation: 1 };
     Store::open(Box::new(Folder::lock(folder)?), &Threads, config)
 }
 
