@@ -143,14 +143,8 @@ pub async fn run_control(
     let Platform { disk, executor, peers, outside } = platform;
     let opened = Shards::open(disk, executor.as_ref(), config.shards, peers).await;
     let shards = opened.map_err(|error| Refused::from(&error))?;
-    let mut health = shards.health();
     let store = OpenStore::of(&shards, |journal| journal);
-    tokio::select! {
-        biased;
-        // What broke says more than what waits for it, and that may wait for ever.
-        fault = broken(&mut health) => return Err(Refused::of_store(&fault, &config.data)),
-        () = store.settled() => {}
-    }
+    settled(&store, &config.data).await?;
     let ending = attend(store, outside, config, ready).await;
     if let Err(fault) = shards.close().await {
         // All that was acknowledged is in the log. A node that is told to leave must be able to,
@@ -158,6 +152,19 @@ pub async fn run_control(
         tracing::error!(%fault, "the store was not closed in good order");
     }
     ending
+}
+
+/// Returns when each shard is served here, or is known not to be.
+///
+/// # Errors
+/// What broke the store meanwhile: that says more than what waits for it, perhaps for ever.
+pub async fn settled(store: &OpenStore, data: &str) -> Result<(), Refused> {
+    let mut health = store.health.clone();
+    tokio::select! {
+        biased;
+        fault = broken(&mut health) => Err(Refused::of_store(&fault, data)),
+        () = store.settled() => Ok(()),
+    }
 }
 
 /// Runs the actors of an open store and answers calls, until there is a reason to leave.

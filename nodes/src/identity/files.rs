@@ -6,6 +6,7 @@
 //! authority.pem     the certificate of the cluster's authority
 //! authority.key     the authority's key, on control nodes alone
 //! starts.json       which starts the cluster knows of
+//! outcast           why the cluster will not have this node any more
 //! ```
 //!
 //! Each file is written beside itself, synced and renamed, the certificate last: whoever finds it
@@ -30,6 +31,7 @@ const KEY: &str = "key.pem";
 const CERTIFICATE: &str = "certificate.pem";
 const AUTHORITY: &str = "authority.pem";
 const AUTHORITY_KEY: &str = "authority.key";
+const OUTCAST: &str = "outcast";
 /// What to do where the folder's files do not belong together.
 const ANEW: &str =
     "restore the folder from a copy of this node, or delete it and join with a new token";
@@ -75,6 +77,12 @@ impl Folder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether there is an identity here, usable or not.
+    #[must_use]
+    pub fn has_joined(&self) -> bool {
+        self.path.join(CERTIFICATE).exists()
     }
 
     /// The identity; `None` where the node has not joined.
@@ -153,6 +161,23 @@ impl Folder {
     /// When it cannot be kept.
     pub fn renew(&self, certificate: &CertificateDer<'_>) -> Result<(), IdentityError> {
         self.write(CERTIFICATE, &pem("CERTIFICATE", certificate))
+    }
+
+    /// Keeps why the cluster will not have this node any more.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub fn cast_out(&self, why: &str) -> Result<(), IdentityError> {
+        self.write(OUTCAST, why.as_bytes())
+    }
+
+    /// Why the cluster will not have this node any more; `None` where it said nothing of that kind.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn outcast(&self) -> Result<Option<String>, IdentityError> {
+        let why = self.read(OUTCAST)?;
+        Ok(why.map(|why| String::from_utf8_lossy(&why).into_owned()))
     }
 
     /// The content of a file; `None` where there is none.

@@ -1,17 +1,20 @@
 //! The newcomer's end: joins a cluster, and asks for later certificates.
 
 use super::authority::{self, Authority};
+use super::door::{JoinDoor, Reception};
 use super::files::{Folder, New, Stored};
+use super::renewal::Renewal;
 use super::subject;
 use super::tls::{Credentials, Expected, TlsConnector};
 use super::token::{Pin, Purpose, Token};
 use super::{IdentityError, malformed, verify};
-use crate::network::SharedConnector;
+use crate::network::{Principal, SharedConnector};
 use crate::rpc::join::{ClusterFacts, Enrol, Hidden, Join, JoinError, Joined, Renew};
 use crate::rpc::link::Link;
-use crate::rpc::service::JoinCallsClient;
+use crate::rpc::service::{JoinCalls, JoinCallsClient};
 use crate::wire::hello::{Build, Hello, HelloError, Refused, Role};
 use crate::wire::{self, deadline};
+use async_trait::async_trait;
 use otto_actors::ports::clock::SharedClock;
 use otto_core::cluster::state::{JoinRole, Levels};
 use rustls::pki_types::CertificateDer;
@@ -116,6 +119,63 @@ pub async fn enrol(
     let request = ByteBuf::from(authority::request(&folder.key()?)?);
     let joined = link.enrol(Enrol { request, name: name.to_owned() }).await.map_err(refused)?;
     keep(folder, Pin::of(authority::fingerprint(node.authority())), JoinRole::Agent, joined)
+}
+
+/// As [`enrol`], at the node's own door.
+///
+/// # Errors
+/// As [`join`].
+pub async fn enrol_here(
+    reception: &Arc<Reception>,
+    node: &Credentials,
+    name: &str,
+    folder: &Folder,
+) -> Result<Member, Refused> {
+    let request = ByteBuf::from(authority::request(&folder.key()?)?);
+    let enrol = Enrol { request, name: name.to_owned() };
+    let joined = own_door(reception, node).enrol(own_call(), enrol).await;
+    let joined = joined.map_err(|error| refused(error.into()))?;
+    keep(folder, Pin::of(authority::fingerprint(node.authority())), JoinRole::Agent, joined)
+}
+
+/// A control node asks at its own door, as itself: no connection can be refused, not even one with
+/// a certificate that has run out.
+fn own_door(reception: &Arc<Reception>, node: &Credentials) -> JoinDoor {
+    let said = node.said();
+    let principal = Principal::certified(said.subject.holder, said.key);
+    JoinDoor::new(principal, Arc::clone(reception))
+}
+
+fn own_call() -> Context {
+    deadline::context(deadline::USUAL, tarpc::trace::Context::default())
+}
+
+#[async_trait]
+impl Renewal for Arc<Reception> {
+    async fn renew(&self, credentials: &Credentials, folder: &Folder) -> Result<(), Refused> {
+        let renew = Renew { request: ByteBuf::from(credentials.request()?) };
+        let joined = own_door(self, credentials).renew(own_call(), renew).await;
+        renewed(credentials, folder, joined.map_err(|error| refused(error.into()))?).map(drop)
+    }
+}
+
+#[async_trait]
+impl Renewal for JoinLink {
+    async fn renew(&self, credentials: &Credentials, folder: &Folder) -> Result<(), Refused> {
+        self.renew(credentials, folder).await.map(drop)
+    }
+}
+
+/// Shows and keeps a later certificate.
+fn renewed(
+    credentials: &Credentials,
+    folder: &Folder,
+    joined: Joined,
+) -> Result<ClusterFacts, Refused> {
+    let certificate = CertificateDer::from(joined.certificate.into_vec());
+    credentials.replace(certificate.clone())?;
+    folder.renew(&certificate)?;
+    Ok(joined.facts)
 }
 
 /// Checks what was answered, and keeps it.
@@ -264,10 +324,7 @@ impl JoinLink {
             })
             .await
             .map_err(refused)?;
-        let certificate = CertificateDer::from(joined.certificate.into_vec());
-        credentials.replace(certificate.clone())?;
-        folder.renew(&certificate)?;
-        Ok(joined.facts)
+        renewed(credentials, folder, joined)
     }
 
     async fn patiently<Answer>(

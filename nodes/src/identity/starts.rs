@@ -31,6 +31,14 @@ pub struct Begun {
     pub known: Vec<BootId>,
 }
 
+/// Whether a node with this identity was ever started.
+///
+/// # Errors
+/// When the folder holds something else under that name.
+pub fn has_begun(folder: &Folder) -> Result<bool, IdentityError> {
+    Ok(read(folder)?.count > 0)
+}
+
 /// Counts a start. It is on disk before this returns.
 ///
 /// # Errors

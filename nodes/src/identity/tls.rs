@@ -7,7 +7,9 @@ use super::files::Stored;
 use super::subject::{self, Said};
 use super::verify::{Callers, Nodes, Wrong, provider};
 use super::{IdentityError, malformed};
-use crate::network::{ConnectError, Connector, Listener, Principal, Stream, Who};
+use crate::network::{
+    ConnectError, Connector, Listener, Principal, Routes, SharedConnector, Stream, Who,
+};
 use crate::wire::hello::{PATIENCE, Refused, RefusedKind};
 use async_trait::async_trait;
 use otto_actors::ports::clock::SharedClock;
@@ -279,6 +281,12 @@ impl TlsConnector {
         Ok(Self { addresses, handshake, good: 0.into() })
     }
 
+    /// Connects as this one does, to whoever is expected at other addresses.
+    #[must_use]
+    pub fn towards(&self, addresses: Vec<String>) -> Self {
+        Self { addresses, handshake: self.handshake.clone(), good: 0.into() }
+    }
+
     async fn one(&self, address: &str) -> Result<Stream, ConnectError> {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
@@ -315,6 +323,34 @@ impl Connector for TlsConnector {
         }
         let nowhere = || io::Error::new(io::ErrorKind::InvalidInput, "no address is known");
         Err(last.unwrap_or_else(|| ConnectError::Passing(nowhere())))
+    }
+}
+
+/// Finds the control nodes of one's own cluster, by their addresses.
+#[derive(Debug)]
+pub struct ClusterRoutes(TlsConnector);
+
+impl ClusterRoutes {
+    /// Ways to any control node of the cluster that these credentials belong to.
+    ///
+    /// # Errors
+    /// As [`TlsConnector::new`].
+    pub fn new(credentials: &Credentials, clock: SharedClock) -> Result<Self, IdentityError> {
+        let cluster = credentials.said().subject.cluster;
+        let expected = Expected::AnyNode { cluster, authority: credentials.authority.clone() };
+        TlsConnector::new(Vec::new(), expected, Some(credentials), clock).map(Self)
+    }
+
+    /// What connects to whichever of these answers.
+    #[must_use]
+    pub fn to_any(&self, addresses: Vec<String>) -> TlsConnector {
+        self.0.towards(addresses)
+    }
+}
+
+impl Routes for ClusterRoutes {
+    fn to(&self, address: &str) -> SharedConnector {
+        Arc::new(self.to_any(vec![address.to_owned()]))
     }
 }
 

@@ -49,6 +49,9 @@ pub(super) struct Orders {
     pub(super) idle_ms: Option<u64>,
     /// What the supervisor was built from.
     pub(super) node_build: Build,
+    /// Whether the node belongs to a cluster: the data folder says to which.
+    #[serde(default)]
+    pub(super) member: bool,
     /// Where artifacts and sealed logs are; in the data folder where left out.
     #[serde(default)]
     pub(super) objects: Option<String>,

@@ -2,9 +2,11 @@
 
 use super::build::this_build;
 use super::child::Role;
+use super::join::Join;
 use super::lock::Lock;
 use super::place::Place;
-use super::serve::{Lifetime, serve};
+use super::residence::{Told, address};
+use super::serve::{Circle, Lifetime, Serving, serve};
 use super::start::LocalNode;
 use super::token::TokenCommand;
 use super::trouble::EXIT_INFRASTRUCTURE;
@@ -31,14 +33,15 @@ struct OttoNode {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Run a node until it is stopped
+    /// Run a node until it is stopped; the first one founds a cluster, which others can join
     Serve(Serve),
+    /// Make this machine a node of a cluster, or an agent of it, and run it
+    Join(Join),
     /// Show what a node says of itself
     Status(Status),
     /// Ask a node to leave; its runs go on when it is started again
     Stop(StopNode),
     /// Tokens that let nodes, agents and people in: create, revoke, list
-    #[command(hide = true)]
     Token(TokenCommand),
 }
 
@@ -52,13 +55,36 @@ struct Serve {
     /// How long a local node stays idle
     #[arg(long, env = "OTTO_IDLE", default_value = "5m", value_parser = Span::parse)]
     idle: Span,
-    /// Keep artifacts and sealed logs at this URL of a folder (file) or a bucket (s3), in place of
-    /// the data folder
-    #[arg(long, env = "OTTO_OBJECTS", value_name = "URL")]
-    objects: Option<String>,
+    /// Take no other machines: belong to no cluster, and listen at a socket in the data folder alone
+    #[arg(long, conflicts_with_all = ["local", "listen", "advertise"])]
+    alone: bool,
+    #[command(flatten)]
+    listening: Listening,
     /// Leave the terminal, and report as lines of JSON
     #[arg(long, hide = true)]
     detached: bool,
+}
+
+/// Where a node is for others, and what it shares with them.
+#[derive(Args, Debug)]
+pub(super) struct Listening {
+    /// Where to listen for other machines [default: port 7301 of all addresses, or as before]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    listen: Option<String>,
+    /// Where other machines reach this one, where that is elsewhere
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    advertise: Option<String>,
+    /// Keep artifacts and sealed logs at this URL of a folder (file) or a bucket (s3) that all
+    /// nodes share, in place of the data folder
+    #[arg(long, env = "OTTO_OBJECTS", value_name = "URL")]
+    objects: Option<String>,
+}
+
+impl Listening {
+    pub(super) fn told(&self) -> Told {
+        let Self { listen, advertise, objects } = self;
+        Told { listen: listen.clone(), advertise: advertise.clone(), objects: objects.clone() }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -87,7 +113,7 @@ pub(super) struct Data {
 }
 
 impl Data {
-    fn place(&self) -> Result<Place, Refused> {
+    pub(super) fn place(&self) -> Result<Place, Refused> {
         self.folder.as_deref().map_or_else(Place::of_user, Place::new)
     }
 }
@@ -96,6 +122,7 @@ impl Data {
 pub(super) fn main() -> ExitCode {
     let done = match OttoNode::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Join(join) => join.run(),
         Command::Status(status) => in_runtime(status.run()),
         Command::Stop(stop) => in_runtime(stop.run()),
         Command::Token(token) => in_runtime(token.run()),
@@ -110,8 +137,14 @@ pub(super) fn main() -> ExitCode {
 impl Serve {
     fn run(&self) -> Result<ExitCode, Refused> {
         let idle = self.idle.to_duration();
-        let lifetime = if self.local { Lifetime::Local { idle } } else { Lifetime::Service };
-        Ok(serve(&self.data.place()?, lifetime, self.objects.clone(), self.detached))
+        let (lifetime, circle) = match (self.local, self.alone) {
+            (true, _) => (Lifetime::Local { idle }, Circle::AsKept),
+            (false, true) => (Lifetime::Service, Circle::Alone),
+            (false, false) => (Lifetime::Service, Circle::Cluster(self.listening.told())),
+        };
+        let (objects, detached) = (self.listening.objects.clone(), self.detached);
+        let serving = Serving { lifetime, circle, objects, detached };
+        Ok(serve(&self.data.place()?, serving))
     }
 }
 
@@ -179,7 +212,7 @@ fn refused(error: ClientError) -> Refused {
     error.into_refused()
 }
 
-fn in_runtime(work: impl Future<Output = Result<ExitCode, Refused>>) -> Result<ExitCode, Refused> {
+pub(super) fn in_runtime<T>(work: impl Future<Output = Result<T, Refused>>) -> Result<T, Refused> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         Refused::trouble(

@@ -2,9 +2,11 @@
 
 use super::build::this_build;
 use super::child::Inheritance;
+use super::member;
 use super::place::Place;
 use super::process::orphaned;
 use super::report::Report;
+use super::residence::Residence;
 use super::system::{SeededChance, SystemClock, seed};
 use super::unix::OwnerListener;
 use crate::control::{ControlConfig, Ending, Outside, Platform, run_control};
@@ -33,7 +35,7 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
         )
     };
     let listener = OwnerListener::new(UnixListener::from(input)).map_err(system)?;
-    let disk = Folder::lock(place.store()).map_err(|error| Refused::from(&error))?;
+    let residence = if orders.member { Residence::load(place)? } else { None };
     let (blobs, logs) = objects(place, orders.objects.as_deref()).await?;
     let seed = seed().map_err(system)?;
     let build = this_build().map_err(system)?;
@@ -48,12 +50,6 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
         membership: None,
         neighbours: None,
     };
-    let platform = Platform {
-        disk: Box::new(disk),
-        executor: Box::new(Threads),
-        peers: Arc::new(Alone),
-        outside,
-    };
     let idle = orders.idle_ms.map(Duration::from_millis);
     let config = ControlConfig {
         build,
@@ -64,15 +60,15 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
         data: place.data().display().to_string(),
         address: place.socket().display().to_string(),
     };
-    let mut reports = supervisor.try_clone().map_err(system)?;
-    let ready = || {
-        // Where the supervisor is gone, `orphaned` ends this process.
-        Report::Ready.send(&mut reports).ok();
-    };
     let mut said = supervisor.try_clone().map_err(system)?;
+    let mut reports = supervisor.try_clone().map_err(system)?;
+    let tell = move |report: Report| {
+        // Where the supervisor is gone, `orphaned` ends this process.
+        report.send(&mut reports).ok();
+    };
     let ending = tokio::select! {
         biased;
-        ending = run_control(platform, config, ready) => ending?,
+        ending = work(place, residence, outside, config, tell) => ending?,
         () = orphaned(supervisor) => return Ok(()),
     };
     let report = match ending {
@@ -82,6 +78,27 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
         }
     };
     report.send(&mut said).map_err(system)
+}
+
+/// Does the work of a control process: alone, or as a node of a cluster.
+async fn work(
+    place: &Place,
+    residence: Option<Residence>,
+    outside: Outside,
+    config: ControlConfig,
+    mut tell: impl FnMut(Report) + Send,
+) -> Result<Ending, Refused> {
+    if let Some(residence) = residence {
+        return member::run(place, &residence, outside, config, tell).await;
+    }
+    let disk = Folder::lock(place.store()).map_err(|error| Refused::from(&error))?;
+    let platform = Platform {
+        disk: Box::new(disk),
+        executor: Box::new(Threads),
+        peers: Arc::new(Alone),
+        outside,
+    };
+    run_control(platform, config, || tell(Report::Ready)).await
 }
 
 /// Where blobs and logs are: in the data folder, or in a store that several nodes share.

@@ -14,24 +14,27 @@ struct Identity {
     incarnation: u64,
 }
 
-/// The identity of the agent that starts now in this folder. Its incarnation is on disk before this
-/// returns: no two processes ever have the same.
+/// The identity of the agent that starts now in this folder; in a cluster, `certified` is who it is
+/// by its certificate. Its incarnation is on disk before this returns: no two processes ever have
+/// the same.
 ///
 /// # Errors
 /// When the folder cannot be written, or holds something else under that name.
-pub(super) fn next(folder: &Path) -> io::Result<AgentRef> {
+pub(super) fn next(folder: &Path, certified: Option<AgentId>) -> io::Result<AgentRef> {
     let path = folder.join("identity.json");
-    let identity = match fs::read(&path) {
+    let (kept, starts) = match fs::read(&path) {
         Ok(bytes) => {
             let found: Identity = serde_json::from_slice(&bytes)?;
-            Identity { incarnation: found.incarnation.saturating_add(1), ..found }
+            (Some(found.agent), found.incarnation)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let (one, two) = (seed()?.to_be_bytes(), seed()?.to_be_bytes());
-            Identity { agent: AgentId::of(&[one, two].concat()), incarnation: 1 }
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (None, 0),
         Err(error) => return Err(error),
     };
+    let agent = match certified.or(kept) {
+        Some(agent) => agent,
+        None => AgentId::of(&[seed()?.to_be_bytes(), seed()?.to_be_bytes()].concat()),
+    };
+    let identity = Identity { agent, incarnation: starts.saturating_add(1) };
     let fresh = folder.join("identity.new");
     let mut file = File::create(&fresh)?;
     file.write_all(&serde_json::to_vec(&identity)?)?;
@@ -44,15 +47,19 @@ pub(super) fn next(folder: &Path) -> io::Result<AgentRef> {
 #[cfg(test)]
 mod tests {
     use super::next;
+    use otto_core::ids::AgentId;
 
     #[test]
     fn an_incarnation_is_never_used_twice() {
         let folder = tempfile::tempdir().unwrap();
-        let starts: Vec<_> = (0..3).map(|_| next(folder.path()).unwrap()).collect();
+        let starts: Vec<_> = (0..3).map(|_| next(folder.path(), None).unwrap()).collect();
         let incarnations: Vec<u64> = starts.iter().map(|start| start.incarnation).collect();
         assert_eq!(incarnations, [1, 2, 3]);
         assert!(starts.iter().all(|start| start.agent == starts[0].agent));
+        let certified = AgentId([7; 16]);
+        let joined = next(folder.path(), Some(certified)).unwrap();
+        assert_eq!((joined.agent, joined.incarnation), (certified, 4));
         std::fs::write(folder.path().join("identity.json"), "{").unwrap();
-        assert!(next(folder.path()).is_err());
+        assert!(next(folder.path(), None).is_err());
     }
 }

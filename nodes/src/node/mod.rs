@@ -14,16 +14,21 @@
 //! killing the supervisor ends the node, and the next one takes over what is on disk.
 
 mod agent;
+mod audience;
 pub mod build;
+mod census;
 mod child;
 mod command;
 mod control;
 mod identity;
+mod join;
 mod lock;
 mod main;
+mod member;
 pub mod place;
 mod process;
 mod report;
+mod residence;
 mod serve;
 mod start;
 pub mod system;
@@ -31,7 +36,7 @@ mod token;
 mod trace;
 pub mod trouble;
 pub mod unix;
+mod ways;
 
 pub use main::main;
-pub use serve::{Lifetime, serve};
 pub use start::{LocalNode, local_client};

@@ -1,5 +1,6 @@
 //! Where a node keeps what it has, and where it can be reached.
 
+use crate::store::StoreFile;
 use crate::wire::hello::Refused;
 use otto_core::ids::Digest;
 use std::env;
@@ -60,6 +61,12 @@ impl Place {
         self.data.join("store")
     }
 
+    /// Whether a store was made here.
+    #[must_use]
+    pub fn has_store(&self) -> bool {
+        [StoreFile::Log, StoreFile::State].iter().any(|it| self.store().join(it.name()).exists())
+    }
+
     /// Where blobs are.
     #[must_use]
     pub fn blobs(&self) -> PathBuf {
@@ -76,6 +83,18 @@ impl Place {
     #[must_use]
     pub fn agent(&self) -> PathBuf {
         self.data.join("agent")
+    }
+
+    /// Where a node of a cluster keeps how it was started.
+    #[must_use]
+    pub fn residence(&self) -> PathBuf {
+        self.data.join("node.json")
+    }
+
+    /// Where the agent of a cluster keeps at which addresses control nodes are.
+    #[must_use]
+    pub fn controls(&self) -> PathBuf {
+        self.agent().join("controls.json")
     }
 
     /// Where the agent says how well steps are kept apart.

@@ -13,6 +13,15 @@ pub(super) enum Report {
     Listening,
     /// Another node has the folder.
     Taken,
+    /// What a person is to be told of a node of a cluster that is ready in a moment.
+    Greeting {
+        /// The node's name, or the agent's.
+        node: String,
+        /// Where other machines reach it; empty for an agent.
+        address: String,
+        /// A token for another node, where this one has just founded the cluster.
+        token: Option<String>,
+    },
     /// Calls are answered.
     Ready,
     /// It cannot work, and ends.

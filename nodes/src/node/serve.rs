@@ -3,14 +3,18 @@
 //! It is one small loop over descriptors, without a runtime. It never looks into what the others
 //! do: a child that ends is started again after a pause, unless it said that the node leaves.
 
+use super::audience::{Audience, Greeting};
 use super::build::this_build;
 use super::child::{Child, Orders, Role};
 use super::lock::Lock;
 use super::place::Place;
 use super::report::Report;
+use super::residence::{Residence, Told};
 use super::trace;
 use super::trouble::EXIT_INFRASTRUCTURE;
+use crate::identity::files::Folder;
 use crate::wire::hello::{Refused, refusal_frame};
+use otto_core::cluster::state::JoinRole;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::time::{ClockId, clock_gettime};
@@ -24,33 +28,75 @@ use std::time::Duration;
 
 /// How long a node stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Lifetime {
+pub(super) enum Lifetime {
     /// Until it is told to leave.
     Service,
-    /// As long as runs are unfinished, and so long beyond.
+    /// As long as runs are unfinished, and so long beyond; a node of a cluster stays.
     Local {
         /// How long it stays idle.
         idle: Duration,
     },
 }
 
-/// Runs a node in this process and its children until it leaves. `detached` leaves the terminal,
-/// and reports to whoever reads standard output instead of telling a person. `objects` is the URL
-/// of the object store that takes the data folder's place for artifacts and sealed logs.
-#[must_use]
-pub fn serve(
-    place: &Place,
-    lifetime: Lifetime,
-    objects: Option<String>,
-    detached: bool,
-) -> ExitCode {
+/// Whom a node works with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Circle {
+    /// The cluster that its data folder belongs to; nobody, where it belongs to none.
+    AsKept,
+    /// Nobody.
+    Alone,
+    /// The cluster that its data folder belongs to, or one that is founded there.
+    Cluster(Told),
+}
+
+impl Circle {
+    /// Where the node lives in its cluster; `None` where it is alone.
+    fn residence(self, place: &Place) -> Result<Option<Residence>, Refused> {
+        let kept = Residence::load(place)?;
+        let belongs = [place.data(), &place.agent()].iter().any(|it| Folder::new(it).has_joined());
+        match self {
+            Self::AsKept => Ok(kept.filter(|_| belongs)),
+            Self::Alone if belongs => Err(Refused::trouble(
+                format!(
+                    "failed to serve alone: {} belongs to a node of a cluster",
+                    place.data().display()
+                ),
+                "leave out --alone, or name another folder with --data",
+            )),
+            Self::Alone => Ok(None),
+            Self::Cluster(told) => {
+                let residence = kept.clone().unwrap_or_else(Residence::of_founder).told(told);
+                if kept.as_ref() != Some(&residence) {
+                    residence.keep(place)?;
+                }
+                Ok(Some(residence))
+            }
+        }
+    }
+}
+
+/// How a node is to serve.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Serving {
+    pub(super) lifetime: Lifetime,
+    pub(super) circle: Circle,
+    /// The URL of the object store that takes the data folder's place for artifacts and sealed
+    /// logs. A node of a cluster keeps it.
+    pub(super) objects: Option<String>,
+    /// Leave the terminal, and report to whoever reads standard output instead of telling a person.
+    pub(super) detached: bool,
+}
+
+/// Runs a node in this process and its children until it leaves.
+pub(super) fn serve(place: &Place, serving: Serving) -> ExitCode {
+    let detached = serving.detached;
     if detached {
         // Fails where this process leads its group already, and then it has no terminal to leave.
         let _ = rustix::process::setsid();
     }
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let audience = if detached { Audience::Starter } else { Audience::Person };
-    let ended = Node::open(place, lifetime, objects, audience).and_then(|mut node| {
+    let ended = Node::open(place, serving, audience).and_then(|mut node| {
         let ended = node.run();
         node.lock.hold();
         ended
@@ -60,37 +106,6 @@ pub fn serve(
         Err(report) => {
             audience.tell(&report);
             ExitCode::from(EXIT_INFRASTRUCTURE)
-        }
-    }
-}
-
-/// Who reads what the node says of its start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Audience {
-    /// Somebody at a terminal.
-    Person,
-    /// The process that started it.
-    Starter,
-}
-
-impl Audience {
-    fn tell(self, report: &Report) {
-        let told = match (self, report) {
-            (Self::Starter, report) => report.send(&mut io::stdout()),
-            (Self::Person, Report::Trouble(refused)) => {
-                io::stderr().write_all(refused.text().as_bytes())
-            }
-            (
-                Self::Person,
-                Report::Listening
-                | Report::Taken
-                | Report::Ready
-                | Report::Leave
-                | Report::Successor { .. },
-            ) => Ok(()),
-        };
-        if let Err(error) = told {
-            tracing::debug!(%error, "nobody listens any more");
         }
     }
 }
@@ -109,7 +124,7 @@ enum Life {
     },
 }
 
-/// One of the two children over all of its lives.
+/// A child over all of its lives.
 #[derive(Debug)]
 struct Ward {
     role: Role,
@@ -138,7 +153,9 @@ struct Node {
     /// The image that control is started from; this process's own where there is none.
     image: Option<PathBuf>,
     listener: UnixListener,
-    wards: [Ward; 2],
+    /// The first one answers for the node: control, or an agent that is there without it.
+    wards: Vec<Ward>,
+    greeting: Option<Greeting>,
     was_ready: bool,
     leaving: bool,
     lock: Lock,
@@ -147,36 +164,43 @@ struct Node {
 }
 
 impl Node {
-    fn open(
-        place: &Place,
-        lifetime: Lifetime,
-        objects: Option<String>,
-        audience: Audience,
-    ) -> Result<Self, Report> {
+    fn open(place: &Place, serving: Serving, audience: Audience) -> Result<Self, Report> {
+        let Serving { lifetime, circle, objects, detached: _ } = serving;
         let at = |doing: &str, path: &std::path::Path, error: &io::Error| {
             Report::Trouble(Refused::at(doing, path, error))
         };
         place.make().map_err(Report::Trouble)?;
         let path = place.lock("node");
         let lock = Lock::try_take(&path).map_err(|error| at("write", &path, &error))?;
-        let mut lock = lock.ok_or_else(|| taken(place, audience))?;
+        let mut lock = lock.ok_or_else(|| match audience {
+            Audience::Starter => Report::Taken,
+            Audience::Person => Report::Trouble(taken(place)),
+        })?;
         lock.sign().map_err(|error| at("write", &path, &error))?;
+        let residence = circle.residence(place).map_err(Report::Trouble)?;
         trace::begin(&place.traces(), "otto-node")
             .map_err(|error| at("write to", &place.traces(), &error))?;
         let socket = place.socket();
         let listener = listen(&socket).map_err(|error| at("listen at", &socket, &error))?;
         let node_build = this_build().map_err(|error| at("look at", "/proc".as_ref(), &error))?;
-        let idle_ms = match lifetime {
-            Lifetime::Service => None,
-            Lifetime::Local { idle } => Some(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)),
+        let idle_ms = match (lifetime, &residence) {
+            (Lifetime::Service, _) | (Lifetime::Local { .. }, Some(_)) => None,
+            (Lifetime::Local { idle }, None) => {
+                Some(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX))
+            }
         };
-        let orders = Orders { data: place.data().to_owned(), idle_ms, node_build, objects };
-        let wards = [Role::Control, Role::Agent].map(|role| Ward {
-            role,
-            life: Life::Pausing { until: Duration::ZERO, on_demand_from: Duration::ZERO },
-            deaths: 0,
-            trouble: None,
-        });
+        let roles: &[Role] = match residence.as_ref().map(|residence| residence.role) {
+            Some(JoinRole::Agent) => &[Role::Agent],
+            Some(JoinRole::Control) | None => &[Role::Control, Role::Agent],
+        };
+        let wards = roles.iter().map(|role| Ward::of(*role)).collect();
+        let orders = Orders {
+            data: place.data().to_owned(),
+            idle_ms,
+            node_build,
+            member: residence.is_some(),
+            objects: objects.or(residence.and_then(|residence| residence.objects)),
+        };
         audience.tell(&Report::Listening);
         Ok(Self {
             place: place.clone(),
@@ -185,6 +209,7 @@ impl Node {
             image: None,
             listener,
             wards,
+            greeting: None,
             was_ready: false,
             leaving: false,
             watch: watch(place).inspect_err(|error| tracing::warn!(%error, "unwatched")).ok(),
@@ -208,15 +233,16 @@ impl Node {
                 self.listen_to(index);
                 self.bury(index);
             }
-            let [control, _] = &self.wards;
-            let control_runs = matches!(control.life, Life::Running { .. });
-            match control.trouble.clone() {
-                _ if self.leaving && !control_runs => return Ok(()),
-                Some(trouble) if !control_runs && !self.was_ready => {
+            let first = &self.wards[0];
+            let first_runs = matches!(first.life, Life::Running { .. });
+            match first.trouble.clone() {
+                _ if self.leaving && !first_runs => return Ok(()),
+                Some(trouble) if !first_runs && !self.was_ready => {
                     self.part(&trouble);
                     return Err(Report::Trouble(trouble));
                 }
-                Some(trouble) if !control_runs => self.attend_guests(&trouble),
+                _ if first.role == Role::Agent => self.refuse_guests(&no_control()),
+                Some(trouble) if !first_runs => self.attend_guests(&trouble),
                 Some(_) | None => {}
             }
         }
@@ -267,6 +293,9 @@ impl Node {
                 }
             }
         }
+        if self.wards[0].role == Role::Agent {
+            descriptors.push(PollFd::new(&self.listener, PollFlags::IN));
+        }
         let left = until.map(|until| until.saturating_sub(now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         if let Err(error) = poll(&mut descriptors, timeout.as_ref()) {
@@ -281,13 +310,13 @@ impl Node {
             match report {
                 Report::Ready => {
                     ward.trouble = None;
-                    if ward.role == Role::Control && !self.was_ready {
+                    if index == 0 && !self.was_ready {
                         self.was_ready = true;
-                        self.audience.tell(&Report::Ready);
-                        if self.audience == Audience::Person {
-                            greet(&self.place);
-                        }
+                        self.audience.greet(&self.place, self.greeting.as_ref());
                     }
+                }
+                Report::Greeting { node, address, token } => {
+                    self.greeting = Some(Greeting { node, address, token });
                 }
                 Report::Trouble(trouble) => {
                     tracing::error!(what = trouble.what, help = trouble.help, "cannot work");
@@ -340,9 +369,8 @@ impl Node {
         if !poll(&mut waits, Some(&now_or_never)).is_ok_and(|ready| ready > 0) {
             return;
         }
-        let [control, _] = &mut self.wards;
         let now = now();
-        match &mut control.life {
+        match &mut self.wards[0].life {
             Life::Pausing { until, on_demand_from } if *on_demand_from <= now => *until = now,
             Life::Pausing { .. } | Life::Running { .. } => self.refuse_guests(trouble),
         }
@@ -376,6 +404,11 @@ impl Node {
 }
 
 impl Ward {
+    fn of(role: Role) -> Self {
+        let life = Life::Pausing { until: Duration::ZERO, on_demand_from: Duration::ZERO };
+        Self { role, life, deaths: 0, trouble: None }
+    }
+
     fn pause(&mut self, now: Duration) {
         let pause = match self.deaths {
             0 => Duration::ZERO,
@@ -398,16 +431,14 @@ fn watch(place: &Place) -> io::Result<OwnedFd> {
     Ok(watch)
 }
 
-fn taken(place: &Place, audience: Audience) -> Report {
-    if audience == Audience::Starter {
-        return Report::Taken;
-    }
+/// What a person is told whose data folder another node uses.
+pub(super) fn taken(place: &Place) -> Refused {
     let holder =
         Lock::signature(&place.lock("node")).map_or(String::new(), |pid| format!(" ({pid})"));
-    Report::Trouble(Refused::trouble(
+    Refused::trouble(
         format!("failed to use {}: another node uses it{holder}", place.data().display()),
         "end that one with `otto-node stop`, or name another folder with --data",
-    ))
+    )
 }
 
 /// Listens at a path. Whoever holds the lock may remove the socket of an earlier node.
@@ -421,11 +452,12 @@ fn listen(socket: &std::path::Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn greet(place: &Place) {
-    let line = format!("node ready   {}\n", place.socket().display());
-    if let Err(error) = io::stdout().write_all(line.as_bytes()) {
-        tracing::debug!(%error, "nobody reads standard output");
-    }
+/// What somebody is told who connects to a node that is an agent and nothing else.
+fn no_control() -> Refused {
+    Refused::trouble(
+        "this machine has an agent of a cluster, and no control node",
+        "ask a control node of the cluster; `otto nodes` shows there what this agent does",
+    )
 }
 
 /// Time since boot: what pauses are counted on.

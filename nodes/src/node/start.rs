@@ -119,7 +119,7 @@ impl LocalNode {
                         let cause = "another node uses the folder and does not listen yet";
                         return Err(io::Error::other(cause).into());
                     }
-                    Report::Leave | Report::Successor { .. } => {}
+                    Report::Greeting { .. } | Report::Leave | Report::Successor { .. } => {}
                 }
             }
         }

@@ -286,7 +286,7 @@ impl Shards {
     ///
     /// # Errors
     /// The fault that kept the state from becoming durable. Nothing acknowledged is lost by it.
-    pub async fn close(self) -> Result<(), Fault> {
+    pub async fn close(&self) -> Result<(), Fault> {
         for chore in &self.chores {
             chore.abort();
         }

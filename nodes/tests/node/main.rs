@@ -259,7 +259,7 @@ async fn trouble(home: &Home) -> String {
     };
     // The node that was started on demand stays for a moment, to tell others the same.
     let told = loop {
-        let served = home.run(Path::new(NODE), &["serve"]);
+        let served = home.run(Path::new(NODE), &["serve", "--alone"]);
         assert_eq!(served.status.code(), Some(5), "{served:?}");
         let told = String::from_utf8(served.stderr).unwrap();
         if !told.contains("another node") {
@@ -285,7 +285,7 @@ async fn what_keeps_a_node_from_working_is_said_and_it_goes_on_without() {
     fs::rename(&aside, &state).unwrap();
     assert_eq!(client.run(run).await.unwrap().run, run);
 
-    let second = home.run(Path::new(NODE), &["serve"]);
+    let second = home.run(Path::new(NODE), &["serve", "--alone"]);
     let told = String::from_utf8(second.stderr).unwrap();
     assert_eq!(second.status.code(), Some(5));
     assert!(told.contains("another node uses it"), "{told}");

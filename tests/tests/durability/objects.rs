@@ -80,7 +80,7 @@ impl Drop for Service {
 
 /// Starts a node that keeps its objects at a URL.
 fn serve(world: &World, url: &str, port: u16) -> Child {
-    let mut command = world.command("otto-node serve --objects");
+    let mut command = world.command("otto-node serve --alone --objects");
     command
         .arg(url)
         .env("AWS_ENDPOINT", format!("http://127.0.0.1:{port}"))
@@ -149,7 +149,7 @@ fn a_folder_can_be_shared_too_and_one_that_is_not_there_is_named() {
     assert!(world.path("mounted/logs").is_dir() && world.path("mounted/blobs").is_dir());
     stop(&world, node);
     fs::remove_dir_all(world.path("mounted")).expect("it is there");
-    let ended = world.run(&format!("otto-node serve --objects {url}"));
+    let ended = world.run(&format!("otto-node serve --alone --objects {url}"));
     assert_eq!(ended.code, Some(5), "{ended:?}");
     assert!(ended.stderr.contains("mounted") && ended.stderr.contains("help: "), "{ended:?}");
 }

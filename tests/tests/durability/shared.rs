@@ -54,7 +54,7 @@ fn a_second_node_on_the_same_folder_is_refused() {
     let world = World::new(QUICK);
     world.succeed("otto run");
     let holder = fs::read_to_string(world.path("otto/node.lock")).expect("the lock is signed");
-    let ended = world.run("otto-node serve");
+    let ended = world.run("otto-node serve --alone");
     assert_eq!(ended.code, Some(5), "{ended:?}");
     let folder = world.path("otto").display().to_string();
     for word in [folder.as_str(), holder.trim(), "help: ", "otto-node stop"] {

@@ -20,7 +20,7 @@ fn check(world: World, take_away: Deed, words: &[&str], give_back: Deed) {
     world.succeed("otto-node stop");
     take_away(&world);
     let folder = world.path("otto").display().to_string();
-    for line in ["otto run", "otto runs", "otto logs 1", "otto-node serve"] {
+    for line in ["otto run", "otto runs", "otto logs 1", "otto-node serve --alone"] {
         // The node that an earlier command started stays for a moment, to say what it lacks.
         until("the end of the node", || world.marked("OTTO_HOME", "otto").is_empty());
         let ended = world.run(line);

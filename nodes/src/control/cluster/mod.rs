@@ -5,6 +5,7 @@
 //!   upkeep.rs      brings the groups that are led here in line with what the cluster wants
 //!   membership.rs  tells the cluster's actors when all groups are
 //!   clocks.rs      compares the other nodes' clocks with this one's
+//!   founding.rs    grants the first wish, before there is anybody to take part with
 //! ```
 //!
 //! Each node knows the cluster from its own replica of the cluster's shard, which may be a moment
@@ -12,9 +13,12 @@
 //! whoever leads the group, so no node ever gives another one an order.
 
 mod clocks;
+mod founding;
 mod membership;
 mod seat;
 mod upkeep;
+
+pub use founding::found;
 
 use super::shards::TermJournal;
 use super::{Directory, Membership, Neighbours, OpenShard};
@@ -126,6 +130,12 @@ impl Citizen {
     #[must_use]
     pub fn admission(&self) -> Arc<dyn crate::identity::door::Admission> {
         Arc::new(self.seat.clone())
+    }
+
+    /// The cluster, as this node knows it: it may be a moment behind.
+    #[must_use]
+    pub fn known(&self) -> watch::Receiver<Arc<Cluster>> {
+        self.seat.known.clone()
     }
 
     /// Takes part, for ever. Dropping the future ends it.

@@ -1,0 +1,170 @@
+//! Whether this process is still the node that it says it is: its start is told to the cluster,
+//! and so it is noticed where its disk is a copy, or an old one, or the node was removed.
+
+use crate::identity::LEVELS;
+use crate::identity::door::Admission;
+use crate::identity::files::Folder;
+use crate::identity::starts::{self, Begun};
+use crate::identity::tls::ClusterRoutes;
+use crate::network::Connector;
+use crate::wire::hello::{Build, Hello, HelloError, Refused, RefusedKind, Role, introduce};
+use otto_actors::cluster::Denial;
+use otto_core::cluster::Cluster;
+use otto_core::cluster::command::{Refusal, Started, Wish};
+use otto_core::cluster::state::Holder;
+use otto_core::ids::NodeId;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+/// The pause before the cluster is told once more that could not be.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How often a node that hears nothing of its cluster asks others whether it belongs to it.
+const DOUBT: Duration = Duration::from_secs(10);
+/// How long one of them has for its answer.
+const ALLOWED: Duration = Duration::from_secs(5);
+
+/// One start of a node, in the eyes of its cluster.
+pub(super) struct Census {
+    pub(super) me: NodeId,
+    pub(super) begun: Begun,
+    /// Where it is reached now.
+    pub(super) address: String,
+    pub(super) identity: Folder,
+    pub(super) admission: Arc<dyn Admission>,
+    /// The cluster, as this node knows it.
+    pub(super) known: watch::Receiver<Arc<Cluster>>,
+    pub(super) routes: Arc<ClusterRoutes>,
+    pub(super) build: Build,
+}
+
+impl Census {
+    /// Returns when this process must not go on, and why.
+    pub(super) async fn stay(self) -> Refused {
+        let ended = tokio::select! {
+            biased;
+            ended = self.registered() => ended,
+            ended = self.denied() => ended,
+        };
+        match ended {
+            Ended::Passing(refused) => refused,
+            Ended::ForGood(why) => match self.identity.cast_out(&why) {
+                Ok(()) => cast_out(&why),
+                Err(error) => error.into(),
+            },
+        }
+    }
+
+    /// Tells the cluster of this start, then watches for a later one of the same node.
+    async fn registered(&self) -> Ended {
+        let started = Started {
+            node: self.me,
+            count: self.begun.start.count,
+            boot: self.begun.start.boot,
+            known: self.begun.known.clone(),
+            addresses: vec![self.address.clone()],
+            levels: LEVELS,
+        };
+        let granted = loop {
+            match self.admission.wish(Wish::Start(started.clone())).await {
+                Ok(cluster) => break cluster.version(),
+                Err(Denial::Refused(refusal)) => return Ended::of(refusal),
+                Err(denial) => tracing::info!(%denial, "the cluster does not know of this start"),
+            }
+            sleep(PAUSE).await;
+        };
+        if let Err(error) = starts::confirm(&self.identity, self.begun.start) {
+            return Ended::Passing(error.into());
+        }
+        let mut known = self.known.clone();
+        loop {
+            let cluster = Arc::clone(&known.borrow_and_update());
+            // Before that, this replica may not know of this start yet.
+            if cluster.version() >= granted
+                && let Err(refusal) = cluster.is_latest(self.me, self.begun.start)
+            {
+                return Ended::of(refusal);
+            }
+            if known.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Watches for having been removed, of which nobody tells: it shows in that nobody lets this
+    /// node in any more.
+    async fn denied(&self) -> Ended {
+        loop {
+            sleep(DOUBT).await;
+            if self.admission.view().await.is_ok() {
+                continue;
+            }
+            let cluster = Arc::clone(&self.known.borrow());
+            for (_, member) in cluster.nodes().filter(|(node, _)| *node != self.me) {
+                let asked = timeout(ALLOWED, self.ask(member.addresses.clone())).await;
+                if let Ok(Some(refused)) = asked {
+                    return Ended::ForGood(refused.what);
+                }
+            }
+        }
+    }
+
+    /// Whether a node has this one's key on its list of those who were removed.
+    async fn ask(&self, addresses: Vec<String>) -> Option<Refused> {
+        let stream = self.routes.to_any(addresses).connect().await.ok()?;
+        let hello = Hello::new(Role::Newcomer, self.build.clone());
+        match introduce(stream, &hello).await {
+            Err(HelloError::Refused(refused)) if refused.kind == RefusedKind::Forbidden => {
+                Some(refused)
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+}
+
+/// Why a process must not go on.
+enum Ended {
+    /// Another start may.
+    Passing(Refused),
+    /// No start of this disk may.
+    ForGood(String),
+}
+
+impl Ended {
+    fn of(refusal: Refusal) -> Self {
+        let for_good = matches!(
+            refusal,
+            Refusal::OldDisk { .. }
+                | Refusal::Removed { .. }
+                | Refusal::Unknown { holder: Holder::Node(_) }
+        );
+        if for_good {
+            Self::ForGood(refusal.to_string())
+        } else {
+            Self::Passing(refused(refusal.into()))
+        }
+    }
+}
+
+/// What the cluster's no is to people.
+pub(super) fn refused(denial: Denial) -> Refused {
+    match denial {
+        Denial::Refused(refusal) => {
+            Refused::trouble(format!("failed to {refusal}"), refusal.help())
+        }
+        Denial::NotHere | Denial::Unanswered(_) => Refused::trouble(
+            format!("failed to ask the cluster: {denial}"),
+            "look into the node's traces for what came before",
+        ),
+    }
+}
+
+/// What an outcast is told at each start.
+pub(super) fn cast_out(why: &str) -> Refused {
+    Refused::trouble(
+        format!("failed to take part in the cluster: {why}"),
+        "empty the data folder and let it join as a new node with a new token; \
+         `otto nodes remove` on another node forgets the old one",
+    )
+}

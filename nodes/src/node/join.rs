@@ -1,0 +1,147 @@
+//! `otto-node join`: makes this machine a node of a cluster, or an agent of it, and serves.
+
+use super::build::this_build;
+use super::command::{Data, Listening, in_runtime};
+use super::lock::Lock;
+use super::member::unbound;
+use super::place::Place;
+use super::residence::{Residence, address, machine};
+use super::serve::{Circle, Lifetime, Serving, serve, taken};
+use super::system::SystemClock;
+use super::ways;
+use crate::identity::LEVELS;
+use crate::identity::files::Folder;
+use crate::identity::join::{Introduction, Member, join};
+use crate::identity::token::{Purpose, Token};
+use crate::wire::hello::Refused;
+use clap::Args;
+use otto_core::cluster::state::JoinRole;
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// The command's arguments.
+#[derive(Args, Debug)]
+pub(super) struct Join {
+    #[command(flatten)]
+    data: Data,
+    /// Where a node of the cluster listens
+    #[arg(value_parser = address)]
+    address: String,
+    /// What lets this machine in, and says whether it becomes a node or an agent: see `otto-node
+    /// token create`
+    #[arg(long, env = "OTTO_JOIN_TOKEN", hide_env_values = true)]
+    token: String,
+    #[command(flatten)]
+    listening: Listening,
+    /// Join only: `otto-node serve` starts it
+    #[arg(long)]
+    only: bool,
+}
+
+impl Join {
+    pub(super) fn run(self) -> Result<ExitCode, Refused> {
+        let token = Token::parse(&self.token).map_err(|error| {
+            Refused::trouble(
+                format!("failed to {error}"),
+                "paste the whole line that `otto-node token create` printed",
+            )
+        })?;
+        let Purpose::Join(role) = token.purpose else { return Err(not_for_joining()) };
+        let place = self.data.place()?;
+        place.make()?;
+        let lock = Lock::try_take(&place.lock("node"))
+            .map_err(|error| Refused::at("write", &place.lock("node"), &error))?;
+        let lock = lock.ok_or_else(|| taken(&place))?;
+        let member = self.join(&place, role, &token)?;
+        let who = member.stored.said.subject.holder;
+        let told = writeln!(io::stderr(), "this machine belongs to the cluster as {who}");
+        if let Err(error) = told {
+            tracing::debug!(%error, "nobody reads standard error");
+        }
+        drop(lock);
+        if self.only {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let serving = Serving {
+            lifetime: Lifetime::Service,
+            circle: Circle::AsKept,
+            objects: None,
+            detached: false,
+        };
+        Ok(serve(&place, serving))
+    }
+
+    fn join(&self, place: &Place, role: JoinRole, token: &Token) -> Result<Member, Refused> {
+        let (node, agent) = (Folder::new(place.data()), Folder::new(&place.agent()));
+        let (folder, other) = match role {
+            JoinRole::Control => (node, agent),
+            JoinRole::Agent => (agent, node),
+        };
+        let is_fresh = !folder.has_joined() && !other.has_joined();
+        if is_fresh && place.has_store() {
+            return Err(occupied(place));
+        }
+        if other.has_joined() {
+            return Err(belongs(place));
+        }
+        let residence = Residence::of_founder().told(self.listening.told());
+        let residence = Residence { role, joined_at: Some(self.address.clone()), ..residence };
+        let introduction = Introduction {
+            name: machine(),
+            addresses: advertised(role, &residence)?,
+            levels: LEVELS,
+            build: this_build()
+                .map_err(|error| Refused::at("look at", "/proc".as_ref(), &error))?,
+        };
+        // What was asked for is kept first: whoever has an identity finds where it lives.
+        if is_fresh {
+            residence.keep(place)?;
+        }
+        let clock = Arc::new(SystemClock::new());
+        let joining = join(&self.address, token, &introduction, &folder, clock);
+        let member = in_runtime(joining)?;
+        Residence { shards: member.facts.shards, ..residence }.keep(place)?;
+        let known = member.facts.nodes.iter().flat_map(|node| node.addresses.clone());
+        let known: Vec<String> = known.chain([self.address.clone()]).collect();
+        ways::remember(place, &known)?;
+        Ok(member)
+    }
+}
+
+/// Where others will reach this node: it is tried before the token is used.
+fn advertised(role: JoinRole, residence: &Residence) -> Result<Vec<String>, Refused> {
+    if role == JoinRole::Agent {
+        return Ok(Vec::new());
+    }
+    let listener = TcpListener::bind(&residence.listen);
+    let bound = listener.and_then(|listener| listener.local_addr());
+    let bound = bound.map_err(|error| unbound(&residence.listen, &error))?;
+    Ok(vec![residence.advertised(bound)])
+}
+
+fn not_for_joining() -> Refused {
+    Refused::trouble(
+        "failed to join: this token is for signing in, not for joining",
+        "make one on a node of the cluster: otto-node token create",
+    )
+}
+
+fn occupied(place: &Place) -> Refused {
+    Refused::trouble(
+        format!(
+            "failed to join: {} has the runs of a node that was alone, and a cluster has its own",
+            place.data().display()
+        ),
+        "name another folder with --data, or move this one away; to keep these runs, let this \
+         machine be the first of the cluster: otto-node serve",
+    )
+}
+
+fn belongs(place: &Place) -> Refused {
+    Refused::trouble(
+        format!("failed to join: {} belongs to a cluster already", place.data().display()),
+        "start it with otto-node serve, or name another folder with --data",
+    )
+}
