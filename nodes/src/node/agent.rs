@@ -86,8 +86,8 @@ struct Member {
 }
 
 impl Member {
-    /// The member that this agent is, as soon as its identity is there: what the node beside it asks
-    /// of the cluster takes a moment.
+    /// The member that this agent is, as soon as its identity is there: what the node beside it
+    /// asks of the cluster takes a moment.
     async fn of_cluster(place: &Place) -> Result<Self, Refused> {
         let folder = Folder::new(&place.agent());
         let stored = loop {

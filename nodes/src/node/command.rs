@@ -55,7 +55,7 @@ struct Serve {
     /// How long a local node stays idle
     #[arg(long, env = "OTTO_IDLE", default_value = "5m", value_parser = Span::parse)]
     idle: Span,
-    /// Take no other machines: belong to no cluster, and listen at a socket in the data folder alone
+    /// Take no other machines: belong to no cluster, listen at a socket in the data folder alone
     #[arg(long, conflicts_with_all = ["local", "listen", "advertise"])]
     alone: bool,
     #[command(flatten)]

@@ -66,7 +66,7 @@ pub(super) async fn run(
     }
     let node = Node::open(place, residence, identity, &config, &outside, tcp).await?;
     let ended = node.take_part(place, outside, config, Greeting { founds, address, tell }).await;
-    if let Err(fault) = node.shards.close().await {
+    if let Err(fault) = node.shards.end().await {
         tracing::error!(%fault, "the store was not closed in good order");
     }
     ended

@@ -286,7 +286,16 @@ impl Shards {
     ///
     /// # Errors
     /// The fault that kept the state from becoming durable. Nothing acknowledged is lost by it.
-    pub async fn close(&self) -> Result<(), Fault> {
+    pub async fn close(self) -> Result<(), Fault> {
+        self.end().await
+    }
+
+    /// As [`Shards::close`], where others have these shards too: the folder is free for another
+    /// process when the last of them has let go.
+    ///
+    /// # Errors
+    /// As [`Shards::close`].
+    pub async fn end(&self) -> Result<(), Fault> {
         for chore in &self.chores {
             chore.abort();
         }
