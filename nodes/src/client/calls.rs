@@ -2,20 +2,29 @@
 
 use super::{Client, ClientError, LogFollow, RunFollow};
 use crate::rpc::api::{
-    AgentView, Ask, ClientWish, Follow, Followed, ListRuns, ListStages, Listed, LogPart,
+    AgentView, ApiError, Ask, ClientWish, Follow, Followed, ListRuns, ListStages, Listed, LogPart,
     NodeStatus, ReadBlob, ReadLog, Reason, Retry, StageView, Stop, Stopped, Submit, Submitted, Why,
 };
+use crate::rpc::backup::{BackUp, BackedUp};
 use crate::rpc::cluster::{ChangeMember, ClusterView, NewToken, TokenView};
 use crate::rpc::service::ClientCallsClient;
-use crate::wire::deadline::{FOLLOW, USUAL};
+use crate::wire::deadline::{DISK, FOLLOW, USUAL};
 use crate::wire::frame::MAX_BLOB_PART;
 use otto_actors::ports::control::BlobPart;
 use otto_core::ids::{Attempt, CommandId, Digest, PlanHash, RunId, StageId, TokenHash};
 use otto_core::plan::Plan;
 use serde_bytes::ByteBuf;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Cursor, Read, Seek};
 use std::path::Path;
+
+/// How often a blob is sent: each node that answers in the middle needs it from the beginning.
+const SENDS: u32 = 5;
+
+/// What a blob is read from, again where it has to be.
+pub trait Source: Read + Seek {}
+
+impl<T: Read + Seek> Source for T {}
 
 impl Client {
     /// Submits a run of a plan. Repeats with the same `key` in the same project get the first run.
@@ -181,7 +190,7 @@ impl Client {
     /// When the node cannot take or be reached.
     pub async fn put_bytes(&self, bytes: &[u8]) -> Result<Digest, ClientError> {
         let digest = Digest::of(bytes);
-        self.put(digest, &mut &bytes[..]).await?;
+        self.put(digest, &mut Cursor::new(bytes)).await?;
         Ok(digest)
     }
 
@@ -199,25 +208,42 @@ impl Client {
         Ok(digest)
     }
 
-    /// Sends a blob of which the digest is known, unless the node has it.
+    /// Sends a blob of which the digest is known, unless the node has it. Where another node
+    /// answers from the middle on, it is sent anew.
     ///
     /// # Errors
     /// When it cannot be read, has another digest, or the node cannot take it.
     pub async fn put(
         &self,
         digest: Digest,
-        source: &mut (dyn Read + Send),
+        source: &mut (dyn Source + Send),
     ) -> Result<(), ClientError> {
         let has =
             self.call(USUAL, |calls, context| async move { calls.has(context, digest).await });
         if has.await? {
             return Ok(());
         }
+        for attempt in 1.. {
+            match self.send(digest, source).await {
+                Err(ClientError::Api(ApiError::Invalid(_))) if attempt < SENDS => {}
+                sent => return sent,
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        digest: Digest,
+        source: &mut (dyn Source + Send),
+    ) -> Result<(), ClientError> {
+        let local = |source| ClientError::Local { what: "read what to send".into(), source };
+        source.rewind().map_err(local)?;
         let mut offset = 0;
         loop {
             let mut bytes = Vec::new();
-            let read = source.take(MAX_BLOB_PART as u64).read_to_end(&mut bytes);
-            read.map_err(|source| ClientError::Local { what: "read what to send".into(), source })?;
+            let mut part = Read::take(&mut *source, MAX_BLOB_PART as u64);
+            part.read_to_end(&mut bytes).map_err(local)?;
             let length = bytes.len();
             let part = BlobPart { digest, offset, bytes, last: length < MAX_BLOB_PART };
             self.call(USUAL, |calls, context| {
@@ -309,5 +335,31 @@ impl Client {
             calls.revoke_token(context, token).await
         };
         self.call(FOLLOW, call).await
+    }
+
+    /// Where the cluster's control nodes can be reached, as far as the node knows; none where it is
+    /// alone.
+    ///
+    /// # Errors
+    /// When the node cannot be reached.
+    pub async fn addresses(&self) -> Result<Vec<String>, ClientError> {
+        self.call(USUAL, |calls, context| async move { calls.addresses(context).await }).await
+    }
+
+    /// Lets everything of a level be written from now on.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or no answer comes.
+    pub async fn raise_level(&self, to: u32) -> Result<(), ClientError> {
+        self.call(FOLLOW, |calls, context| async move { calls.raise_level(context, to).await })
+            .await
+    }
+
+    /// Takes a picture of the whole cluster, or reads a part of one.
+    ///
+    /// # Errors
+    /// When the node lags behind, has let go of the picture, or cannot be reached.
+    pub async fn back_up(&self, ask: BackUp) -> Result<BackedUp, ClientError> {
+        self.call(DISK, |calls, context| async move { calls.back_up(context, ask).await }).await
     }
 }

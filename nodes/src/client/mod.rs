@@ -19,8 +19,10 @@
 //! a gap nor a double. What stays broken for longer than [`Client::patience`] is an error.
 
 mod calls;
+mod doors;
 mod follow;
 
+pub use doors::AnyNode;
 pub use follow::{LogFollow, RunFollow};
 
 use crate::network::SharedConnector;

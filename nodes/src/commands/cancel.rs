@@ -19,7 +19,7 @@ pub(super) struct Cancel {
 impl Cancel {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Fault> {
         session::block_on(async {
-            let client = session::connect().await?;
+            let client = session::connect(context).await?;
             let listed = session::find_run(context, &client, self.run).await?;
             let number = listed.run.number;
             let asked = client.cancel(listed.run, session::identity()?, self.reason);

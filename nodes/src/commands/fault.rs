@@ -16,6 +16,8 @@ pub(super) enum Exit {
     Usage = 2,
     /// The run was cancelled.
     Cancelled = 3,
+    /// You are not signed in.
+    SignedOut = 4,
     /// Nothing is wrong with the plan: the node, the machine or the disk is.
     Infrastructure = 5,
     /// The time was up; the run goes on.
@@ -55,6 +57,10 @@ pub(super) enum Id {
     DataFolder,
     /// A file is no text.
     NoText,
+    /// The cluster does not know who this is.
+    SignedOut,
+    /// A context is unknown or damaged.
+    BadContext,
 }
 
 impl Id {
@@ -76,11 +82,13 @@ impl Id {
             Self::BadLibrary => "OTTO1012",
             Self::DataFolder => "OTTO1013",
             Self::NoText => "OTTO1014",
+            Self::SignedOut => "OTTO1015",
+            Self::BadContext => "OTTO1016",
         }
     }
 
     #[cfg(test)]
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::NoPipeline,
         Self::UnknownPipeline,
         Self::MissingTool,
@@ -95,6 +103,8 @@ impl Id {
         Self::BadLibrary,
         Self::DataFolder,
         Self::NoText,
+        Self::SignedOut,
+        Self::BadContext,
     ];
 }
 
@@ -133,6 +143,11 @@ impl Fault {
     /// A fault of the machine or the node.
     pub(super) fn infrastructure(id: Id, what: impl Into<String>) -> Self {
         Self::told(Exit::Infrastructure, id, what)
+    }
+
+    /// A cluster that does not take whoever asks for one of its people.
+    pub(super) fn signed_out(what: impl Into<String>) -> Self {
+        Self::told(Exit::SignedOut, Id::SignedOut, what)
     }
 
     fn told(exit: Exit, id: Id, what: impl Into<String>) -> Self {

@@ -32,6 +32,8 @@ Environment
   OTTO_PROGRESS   auto, tree, plain or quiet
   OTTO_STRICT     true: an unstable run ends with code 1
   OTTO_TIMEOUT    how long to wait for a run, such as 20m
+  OTTO_CONTEXT    the cluster to speak with, as `otto ctx` lists them; local is this machine's node
+  OTTO_TOKEN      what `otto login` signs in with
 
 `otto config --show-origin` shows what counts now, and why.
 ",
@@ -46,6 +48,7 @@ Files
   otto.toml           settings of this repository
   .gitignore          what it names is not part of a run
   ~/.config/otto/config.toml   your settings
+  ~/.config/otto/contexts/     the clusters that you are signed in to, and your tokens
 ",
     ),
 ];

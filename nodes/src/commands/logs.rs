@@ -46,7 +46,7 @@ impl Logs {
                 .help("name the stage too: otto logs 2 test --attempt 1"));
         }
         session::block_on(async {
-            let client = session::connect().await?;
+            let client = session::connect(context).await?;
             let listed = session::find_run(context, &client, number).await?;
             if self.follow {
                 let plan = Arc::new(session::plan(&client, &listed).await?);

@@ -7,6 +7,7 @@
 //!   repository, revision, snapshot, tools   the folder they were started in
 //!   draft          from that folder to a plan
 //!   session        from there to a node
+//!   contexts       the clusters that a person is signed in to
 //!   view/          a run as it goes on
 //! ```
 //!
@@ -18,6 +19,8 @@ mod check;
 mod clock;
 mod completions;
 mod config;
+mod contexts;
+mod ctx;
 mod doctor;
 mod draft;
 mod explain;
@@ -25,6 +28,7 @@ mod fault;
 mod following;
 mod help;
 mod init;
+mod login;
 mod logs;
 mod nodes;
 mod replay;
@@ -94,6 +98,9 @@ struct General {
     /// The project whose runs are meant: the folder of its repository's root [default: this one's]
     #[arg(long, global = true, value_name = "FOLDER")]
     project: Option<String>,
+    /// The cluster to speak with: a context of `otto ctx`, or local [default: the chosen one]
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -125,6 +132,10 @@ enum Command {
     Replay(replay::Replay),
     /// Step libraries: list, docs, new, test, pack
     Steps(steps::Steps),
+    /// Sign in to a cluster
+    Login(login::Login),
+    /// List the clusters that you are signed in to, and switch between them
+    Ctx(ctx::Ctx),
     /// Show all settings
     Config(config::Config),
     /// Find out whether this machine can run pipelines
@@ -146,6 +157,11 @@ struct Context {
 }
 
 impl Context {
+    /// Whether commands speak with this machine's own node.
+    fn is_local(&self) -> bool {
+        self.settings.context.value == contexts::LOCAL
+    }
+
     /// The repository around the working folder.
     fn repository(&self) -> Result<Repository, Fault> {
         self.here.clone().map_or_else(Repository::here, Ok)
@@ -193,7 +209,8 @@ fn code(exit: Exit) -> ExitCode {
 fn context(otto: &Otto) -> Result<Context, Fault> {
     let general = &otto.general;
     let (strict, timeout) = otto.command.limits();
-    let flags = Flags { color: general.color, progress: general.progress, strict, timeout };
+    let (color, progress) = (general.color, general.progress);
+    let flags = Flags { color, progress, strict, timeout, context: general.context.clone() };
     let here = Repository::here().ok();
     let root = here.as_ref().map(|repository| repository.root.as_path());
     let settings = Settings::gather(&flags, root)?;
@@ -223,6 +240,8 @@ impl Command {
             | Self::Nodes(_)
             | Self::Replay(_)
             | Self::Steps(_)
+            | Self::Login(_)
+            | Self::Ctx(_)
             | Self::Config(_)
             | Self::Doctor(_)
             | Self::Completions(_)
@@ -246,6 +265,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
         Command::Nodes(nodes) => nodes.run(context),
         Command::Replay(replay) => replay.run(context),
         Command::Steps(steps) => steps.run(context),
+        Command::Login(login) => login.run(context),
+        Command::Ctx(ctx) => ctx.run(context),
         Command::Config(config) => config.run(context),
         Command::Doctor(doctor::Doctor {}) => doctor::Doctor::run(context),
         Command::Completions(completions) => completions.run(context),

@@ -50,7 +50,7 @@ fn node(text: &str) -> Result<NodeId, String> {
 impl Nodes {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Fault> {
         session::block_on(async {
-            let client = session::connect().await?;
+            let client = session::connect(context).await?;
             let view = client.cluster().await.map_err(fault)?;
             let change = match self.what {
                 None | Some(What::List) => return show(context, &view),

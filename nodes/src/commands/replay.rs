@@ -38,7 +38,7 @@ impl Replay {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Fault> {
         let until = self.at.as_deref().map(read_time).transpose()?;
         let (whole, mut entries) = session::block_on(async {
-            let client = session::connect().await?;
+            let client = session::connect(context).await?;
             let listed = session::find_run(context, &client, self.run).await?;
             session::replay(&client, &listed).await
         })?;

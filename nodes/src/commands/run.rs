@@ -43,13 +43,17 @@ impl RunCommand {
         let draft = draft(context, &repository, self.pipeline.as_deref(), &values)?;
         draft::show(context, &draft.warnings, &draft.source);
         announce(context, &draft);
-        name_missing_tools(context, &draft)?;
+        if context.is_local() {
+            name_missing_tools(context, &draft)?;
+        }
         let keep = !draft.inferred.is_empty() && !draft.asked_for;
         let plan = draft.plan;
         session::block_on(async {
-            let client = session::connect().await?;
+            let client = session::connect(context).await?;
             let run = submit(context, &client, &repository, &plan).await?;
-            sandbox::tell_once(context, &session::place()?);
+            if context.is_local() {
+                sandbox::tell_once(context, &session::place()?);
+            }
             let names = Names::of(&repository.project(), run.number);
             if self.detach {
                 return detached(context, run, &plan);

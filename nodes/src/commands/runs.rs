@@ -23,7 +23,7 @@ impl Runs {
         let project = if self.all { None } else { Some(context.project()?) };
         let list = ListRuns { project, before: None, limit: self.limit };
         let found = session::block_on(async {
-            let client = session::connect().await?;
+            let client = session::connect(context).await?;
             client.runs(list).await.map_err(session::fault)
         })?;
         if context.json {

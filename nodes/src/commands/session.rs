@@ -1,12 +1,16 @@
 //! The way to a node: connecting, naming runs and stages, and what may go wrong on it.
 
 use super::Context;
+use super::contexts::{Contexts, LOCAL};
 use super::fault::{Fault, Id};
-use crate::client::{Client, ClientError};
+use crate::client::{AnyNode, Client, ClientError};
+use crate::identity::token::Token;
+use crate::node::build::this_build;
 use crate::node::local_client;
 use crate::node::place::Place;
+use crate::node::system::SystemClock;
 use crate::rpc::api::{ApiError, Follow, ListRuns, Listed};
-use crate::wire::hello::HelloError;
+use crate::wire::hello::{HelloError, RefusedKind};
 use clap::Args;
 use otto_core::ids::{CommandId, ProjectId, RunId, StageId};
 use otto_core::journal::decode;
@@ -16,6 +20,7 @@ use otto_core::run::event::Entry;
 use std::future::Future;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs what asks a node, to its end.
 ///
@@ -38,17 +43,105 @@ pub(super) fn place() -> Result<Place, Fault> {
         .map_err(|trouble| Fault::infrastructure(Id::DataFolder, trouble.what).help(trouble.help))
 }
 
-/// Connects to the local node, and starts it where none is running.
+/// Connects to the cluster of the context that counts, else to the local node, which is started
+/// where none is running.
 ///
 /// # Errors
-/// When there is no node to work with.
-pub(super) async fn connect() -> Result<Client, Fault> {
-    local_client(place()?).await.map_err(fault)
+/// When there is no such context, or no node to work with.
+pub(super) async fn connect(context: &Context) -> Result<Client, Fault> {
+    let name = context.settings.context.value.as_str();
+    if name == LOCAL {
+        return local_client(place()?).await.map_err(fault);
+    }
+    let contexts = Contexts::of_user()?;
+    let mut signed = contexts.load(name)?;
+    let way = Way::new(signed.addresses.clone(), &signed.token(name)?);
+    let client = way.connect(&format!("the context '{name}'")).await?;
+    if way.learn(&client, &signed.named).await {
+        signed.addresses = way.addresses();
+        // Where that cannot be kept, it is learned again the next time.
+        contexts.save(name, &signed).ok();
+    }
+    Ok(client)
+}
+
+/// A way to a cluster, for whoever has a token.
+pub(super) struct Way {
+    doors: Arc<AnyNode>,
+    token: Token,
+}
+
+/// How long a first answer of a cluster is waited for.
+const FIRST: Duration = Duration::from_secs(10);
+/// How long what was begun is gone on with while the cluster does not answer: through a failover,
+/// and the loss of the node at the other end.
+const GOING_ON: Duration = Duration::from_mins(2);
+/// How long the addresses of the other nodes are worth waiting for.
+const LEARNING: Duration = Duration::from_secs(2);
+
+impl Way {
+    /// A way by these addresses.
+    pub(super) fn new(addresses: Vec<String>, token: &Token) -> Self {
+        let clock = Arc::new(SystemClock::new());
+        let doors = Arc::new(AnyNode::new(addresses, token.pin, clock));
+        Self { doors, token: token.clone() }
+    }
+
+    /// Connects to whichever node answers.
+    ///
+    /// # Errors
+    /// When none does, or they do not take the token.
+    pub(super) async fn connect(&self, place: &str) -> Result<Client, Fault> {
+        let ours = this_build().map_err(|error| {
+            let what = format!("cannot look at otto's own image: {error}");
+            Fault::infrastructure(Id::NodeUnreachable, what)
+        })?;
+        let doors = Arc::clone(&self.doors);
+        let client = Client::signed_in(doors, ours, self.token.reveal().as_str());
+        let hello = client.clone().patience(FIRST).connect().await;
+        hello.map_err(|error| away(error, place))?;
+        Ok(client.patience(GOING_ON))
+    }
+
+    /// Learns where the other nodes are; answers whether anything is new.
+    pub(super) async fn learn(&self, client: &Client, named: &str) -> bool {
+        let asked = client.clone().patience(LEARNING);
+        let addresses = tokio::time::timeout(LEARNING, asked.addresses()).await;
+        addresses.is_ok_and(|known| known.is_ok_and(|known| self.doors.learn(known, named)))
+    }
+
+    /// Where its nodes are, as far as is known.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        self.doors.addresses()
+    }
+}
+
+/// What it is to a person that a cluster cannot be spoken with.
+fn away(error: ClientError, place: &str) -> Fault {
+    match error {
+        ClientError::Hello(HelloError::Refused(refused))
+            if refused.kind == RefusedKind::Forbidden =>
+        {
+            Fault::signed_out(refused.what).at(place).help(refused.help)
+        }
+        ClientError::Unreachable { cause } => {
+            Fault::infrastructure(Id::NodeUnreachable, format!("cannot reach the cluster: {cause}"))
+                .at(place)
+                .help("see that a node of it runs, and that this machine reaches it")
+                .help("`otto ctx` shows its addresses; `otto login` gives it another one")
+        }
+        other => fault(other).at(place),
+    }
 }
 
 /// What a client's error is to a person.
 pub(super) fn fault(error: ClientError) -> Fault {
     match error {
+        ClientError::Hello(HelloError::Refused(refused))
+            if refused.kind == RefusedKind::Forbidden =>
+        {
+            Fault::signed_out(refused.what).help(refused.help)
+        }
         ClientError::Hello(HelloError::Refused(refused)) => {
             Fault::infrastructure(Id::DataFolder, refused.what).help(refused.help)
         }

@@ -1,5 +1,6 @@
 //! Settings: flag, `OTTO_…`, repository, user, built in; the first of these counts.
 
+use super::contexts::{Contexts, LOCAL};
 use super::fault::{Fault, Id};
 use super::screen::{Color, Progress};
 use clap::ValueEnum;
@@ -20,6 +21,8 @@ pub(super) enum Source {
     Environment(&'static str),
     /// The repository's file.
     Repository(PathBuf),
+    /// `otto ctx` or `otto login` wrote it there.
+    Chosen(PathBuf),
     /// The user's file.
     User(PathBuf),
     /// Nobody set it.
@@ -32,6 +35,7 @@ impl fmt::Display for Source {
             Self::Flag => f.write_str("flag"),
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::Repository(path) => write!(f, "repository {}", path.display()),
+            Self::Chosen(path) => write!(f, "otto ctx {}", path.display()),
             Self::User(path) => write!(f, "user {}", path.display()),
             Self::BuiltIn => f.write_str("built in"),
         }
@@ -58,6 +62,8 @@ pub(super) struct Flags {
     pub(super) strict: bool,
     /// `--timeout`
     pub(super) timeout: Option<Span>,
+    /// `--context`
+    pub(super) context: Option<String>,
 }
 
 /// All settings.
@@ -71,6 +77,8 @@ pub(super) struct Settings {
     pub(super) strict: Set<bool>,
     /// How long to wait for a run.
     pub(super) timeout: Set<Option<Span>>,
+    /// The cluster that commands speak with; [`LOCAL`] is none.
+    pub(super) context: Set<String>,
 }
 
 impl Settings {
@@ -104,6 +112,7 @@ impl Settings {
                 |text| Span::parse(text).map(Some),
                 None,
             )?,
+            context: context(flags)?,
         })
     }
 
@@ -119,11 +128,32 @@ impl Settings {
             ("progress", word(self.progress.value.to_possible_value()), &self.progress.source),
             ("strict", self.strict.value.to_string(), &self.strict.source),
             ("timeout", timeout, &self.timeout.source),
+            ("context", self.context.value.clone(), &self.context.source),
         ]
     }
 }
 
-/// The names of all settings.
+/// Which cluster is spoken with. A repository has no say in it: what it holds may be a stranger's.
+fn context(flags: &Flags) -> Result<Set<String>, Fault> {
+    if let Some(name) = &flags.context {
+        return Ok(Set { value: name.clone(), source: Source::Flag });
+    }
+    let variable = "OTTO_CONTEXT";
+    if let Some(value) = std::env::var(variable).ok().filter(|text| !text.is_empty()) {
+        return Ok(Set { value, source: Source::Environment(variable) });
+    }
+    // Whoever has no folder for settings has chosen nothing.
+    let Ok(contexts) = Contexts::of_user() else { return Ok(local()) };
+    let chosen = contexts.chosen()?;
+    let set = |value| Set { value, source: Source::Chosen(contexts.choice()) };
+    Ok(chosen.map_or_else(local, set))
+}
+
+fn local() -> Set<String> {
+    Set { value: LOCAL.to_owned(), source: Source::BuiltIn }
+}
+
+/// The names of the settings that files may hold.
 const NAMES: [&str; 4] = ["color", "progress", "strict", "timeout"];
 
 struct Layers {
@@ -219,13 +249,17 @@ impl File {
     }
 }
 
-/// The user's file, where the environment says who that is.
-fn user_file() -> Option<PathBuf> {
+/// The folder of the user's settings, where the environment says who that is.
+pub(super) fn user_folder() -> Option<PathBuf> {
     let folder = std::env::var_os("XDG_CONFIG_HOME")
         .filter(|path| !path.is_empty())
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))?;
-    Some(folder.join("otto").join("config.toml"))
+    Some(folder.join("otto"))
+}
+
+fn user_file() -> Option<PathBuf> {
+    user_folder().map(|folder| folder.join("config.toml"))
 }
 
 fn word<T: ValueEnum>(text: &str) -> Result<T, String> {

@@ -23,7 +23,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Fault> {
         session::block_on(async {
-            let client = session::connect().await?;
+            let client = session::connect(context).await?;
             let listed = session::find_run(context, &client, self.run).await?;
             let plan = session::plan(&client, &listed).await?;
             let names = Names::of(&listed.summary.project, listed.run.number);

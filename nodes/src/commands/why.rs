@@ -32,7 +32,7 @@ impl Why {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Fault> {
         let (number, named) = self.target.read()?;
         session::block_on(async {
-            let client = session::connect().await?;
+            let client = session::connect(context).await?;
             let listed = session::find_run(context, &client, number).await?;
             let stage = match named.as_deref() {
                 None => None,

@@ -3,5 +3,6 @@
 mod callers;
 mod folder;
 mod joining;
+mod people;
 mod texts;
 mod town;
