@@ -30,6 +30,8 @@ use zeroize::Zeroizing;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often it is asked.
 const ATTEMPTS: u32 = 20;
+/// How often where there was no connection: who mistyped an address should know soon.
+const CONNECTS: u32 = 4;
 
 /// What a newcomer says of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,21 +67,6 @@ pub async fn join(
     folder: &Folder,
     clock: SharedClock,
 ) -> Result<Member, Refused> {
-    let expected = Expected::Pinned(token.pin);
-    let connector = TlsConnector::new(vec![address.to_owned()], expected, None, clock)?;
-    join_over(Arc::new(connector), token, introduction, folder).await
-}
-
-/// Joins over a connection of any network.
-///
-/// # Errors
-/// As [`join`].
-pub async fn join_over(
-    connector: SharedConnector,
-    token: &Token,
-    introduction: &Introduction,
-    folder: &Folder,
-) -> Result<Member, Refused> {
     let Purpose::Join(role) = token.purpose else {
         return Err(Refused::trouble(
             "failed to join: this token is for signing in, not for joining",
@@ -101,8 +88,10 @@ pub async fn join_over(
         addresses: introduction.addresses.clone(),
         levels: introduction.levels,
     };
-    let link = JoinLink::new(connector, introduction.build.clone());
-    let joined = link.join(join).await.map_err(refused)?;
+    let expected = Expected::Pinned(token.pin);
+    let connector = TlsConnector::new(vec![address.to_owned()], expected, None, clock)?;
+    let link = JoinLink::new(Arc::new(connector), introduction.build.clone());
+    let joined = link.join(join).await.map_err(|error| unreached(address, error))?;
     keep(folder, token.pin, role, joined)
 }
 
@@ -249,6 +238,47 @@ impl DoorError {
             Self::Door(JoinError::Refused { .. } | JoinError::Invalid(_)) => false,
         }
     }
+
+    fn attempts(&self) -> u32 {
+        match self {
+            Self::Hello(_) => CONNECTS,
+            Self::Door(_) | Self::Unanswered(_) => ATTEMPTS,
+        }
+    }
+}
+
+/// Why nobody at an address let this machine in.
+fn unreached(address: &str, error: DoorError) -> Refused {
+    let same_release = "install the same release of otto on both machines";
+    let (cause, help) = match &error {
+        DoorError::Hello(HelloError::Broken(error)) => match error.kind() {
+            ErrorKind::ConnectionRefused => (
+                "nothing listens there".to_owned(),
+                "see that the node runs, and that the port is right: `otto nodes` shows it there",
+            ),
+            ErrorKind::TimedOut => (
+                error.to_string(),
+                "see that the address is right, and that no firewall is between the machines",
+            ),
+            ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => (
+                "this machine knows no way there".to_owned(),
+                "see that both machines are in the same network",
+            ),
+            // The operating system has too many kinds for a list to tell anything more.
+            _ => (error.to_string(), "see that the address is right, by name and by port"),
+        },
+        DoorError::Hello(HelloError::Stranger(_)) => (
+            "what listens there is no otto".to_owned(),
+            "use the address that `otto nodes` shows for nodes",
+        ),
+        DoorError::Hello(HelloError::PeerIsNewer { .. } | HelloError::PeerIsOlder { .. }) => {
+            (format!("failed to {error}"), same_release)
+        }
+        DoorError::Hello(HelloError::Left | HelloError::Silent | HelloError::Refused(_))
+        | DoorError::Door(_)
+        | DoorError::Unanswered(_) => return refused(error),
+    };
+    Refused::trouble(format!("failed to reach {address}: {cause}"), help)
 }
 
 fn refused(error: DoorError) -> Refused {
@@ -338,7 +368,7 @@ impl JoinLink {
         loop {
             attempts += 1;
             match self.once(&mut call).await {
-                Err(error) if error.is_passing() && attempts < ATTEMPTS => {
+                Err(error) if error.is_passing() && attempts < error.attempts() => {
                     tokio::time::sleep(PAUSE).await;
                 }
                 answer => return answer,

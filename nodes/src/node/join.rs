@@ -83,7 +83,7 @@ impl Join {
         if is_fresh && place.has_store() {
             return Err(occupied(place));
         }
-        if other.has_joined() {
+        if other.has_joined() && !folder.has_joined() {
             return Err(belongs(place));
         }
         let residence = Residence::of_founder().told(self.listening.told());

@@ -4,6 +4,8 @@
 //! Steps append a line to a file outside of their workspace each time that they are executed. That
 //! file is the truth; whatever Otto says of a run must agree with it.
 
+#[path = "../cluster/mod.rs"]
+mod cluster;
 mod hostile;
 mod killed;
 mod moments;

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -178,10 +179,21 @@ impl World {
 
     /// Starts a command in a process group of its own, as a shell does.
     pub(crate) fn start(&self, line: &str) -> Started {
+        self.start_at("otto", line)
+    }
+
+    /// The same, with a data folder of this name.
+    pub(crate) fn start_at(&self, data: &str, line: &str) -> Started {
+        self.start_with(data, line, &[])
+    }
+
+    /// The same, with these variables.
+    pub(crate) fn start_with(&self, data: &str, line: &str, set: &[(&str, &str)]) -> Started {
         let said = tempfile::Builder::new().tempdir_in(self.path("said")).expect("a folder");
         let output = said.keep();
         let file = |name: &str| File::create(output.join(name)).expect("a file");
         let mut command = self.command(line);
+        command.env("OTTO_HOME", self.path(data)).envs(set.iter().copied());
         command.stdout(file("stdout")).stderr(file("stderr")).process_group(0);
         Started { line: line.to_owned(), child: command.spawn().expect(line), output }
     }
@@ -203,6 +215,14 @@ impl World {
         File::create(self.path("out").join(name)).expect("a file");
     }
 
+    /// Makes a tool that does nothing.
+    pub(crate) fn make_tool(&self, path: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(&path, "#!/bin/sh\n").expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    }
+
     /// The runs as `otto runs` tells them.
     pub(crate) fn runs(&self) -> Vec<serde_json::Value> {
         serde_json::from_str(&self.succeed("otto runs --json")).expect("JSON")
@@ -217,7 +237,16 @@ impl World {
 
     /// The supervisor and all below it.
     pub(crate) fn node(&self) -> Vec<Process> {
-        let written = fs::read_to_string(self.data("node.lock")).unwrap_or_default();
+        Self::node_in(&self.data(""))
+    }
+
+    /// The same, of the node with a data folder of this name.
+    pub(crate) fn node_at(&self, data: &str) -> Vec<Process> {
+        Self::node_in(&self.path(data))
+    }
+
+    fn node_in(data: &Path) -> Vec<Process> {
+        let written = fs::read_to_string(data.join("node.lock")).unwrap_or_default();
         let Ok(supervisor) = written.trim().parse::<u32>() else { return Vec::new() };
         let all = processes();
         let mut family: Vec<Process> =
@@ -293,6 +322,11 @@ impl Started {
     /// What it has written to its standard output by now.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.output.join("stdout")).unwrap_or_default()
+    }
+
+    /// What it has written to its standard error by now.
+    pub(crate) fn complained(&self) -> String {
+        fs::read_to_string(self.output.join("stderr")).unwrap_or_default()
     }
 
     /// Whether it holds a socket that is connected to something.

@@ -1,0 +1,205 @@
+//! A cluster on one machine.
+
+use crate::world::{Ended, Started, World, until};
+use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The nodes of a cluster, by their number in this test; the first one has the data folder that
+/// commands of the world use.
+pub(super) struct City {
+    pub(super) world: World,
+    /// A part of the addresses that no other city of this machine has.
+    network: String,
+    nodes: RefCell<BTreeMap<u8, Started>>,
+}
+
+impl City {
+    /// A world with this Ottofile, in which no node runs.
+    pub(super) fn new(ottofile: &str) -> Self {
+        static CITIES: AtomicU8 = AtomicU8::new(0);
+        let city = CITIES.fetch_add(1, Ordering::Relaxed) % 64;
+        let process = std::process::id();
+        let (high, low) = ((process >> 8) % 256, process % 256);
+        let network = format!("127.{}.{high}.{low}", 64 + city);
+        Self { world: World::new(ottofile), network, nodes: RefCell::default() }
+    }
+
+    /// A city of this many nodes, all of which vote.
+    pub(super) fn of(nodes: u8, ottofile: &str) -> Self {
+        let city = Self::new(ottofile);
+        city.found();
+        for node in 2..=nodes {
+            city.join(node);
+        }
+        city.await_voters(nodes);
+        city
+    }
+
+    /// The data folder of a node, as a path in the world.
+    pub(super) fn folder(node: u8) -> String {
+        if node == 1 { "otto".to_owned() } else { format!("n{node}") }
+    }
+
+    pub(super) fn data(&self, node: u8) -> PathBuf {
+        self.world.path(&Self::folder(node))
+    }
+
+    pub(super) fn address(&self, node: u8) -> String {
+        format!("{}:{}", self.network, 7300 + u16::from(node))
+    }
+
+    /// Runs a command that asks this node, to its end.
+    pub(super) fn run(&self, node: u8, line: &str) -> Ended {
+        self.world.start_at(&Self::folder(node), line).ended()
+    }
+
+    /// Runs a command that asks this node and must succeed.
+    pub(super) fn succeed(&self, node: u8, line: &str) -> String {
+        let ended = self.run(node, line);
+        assert_eq!(ended.code, Some(0), "{line} at n{node}: {ended:?}");
+        ended.stdout
+    }
+
+    /// Starts a command that asks this node.
+    pub(super) fn start(&self, node: u8, line: &str) -> Started {
+        self.world.start_at(&Self::folder(node), line)
+    }
+
+    /// Lets the first node found the cluster; answers with what it said.
+    pub(super) fn found(&self) -> String {
+        self.serve(1, &format!("otto-node serve --listen {}", self.address(1)))
+    }
+
+    /// Starts a node that has its place.
+    pub(super) fn serve_again(&self, node: u8) {
+        self.serve(node, "otto-node serve");
+    }
+
+    /// Lets another node join.
+    pub(super) fn join(&self, node: u8) {
+        let line = self.invite("control");
+        self.serve(node, &format!("{line} --listen {}", self.address(node)));
+    }
+
+    /// The line with which somebody joins.
+    pub(super) fn invite(&self, role: &str) -> String {
+        let line = self.succeed(1, &format!("otto-node token create --role {role}"));
+        line.trim().to_owned()
+    }
+
+    /// Starts a node and waits until it is ready.
+    pub(super) fn serve(&self, node: u8, line: &str) -> String {
+        self.serve_with(node, line, &[])
+    }
+
+    /// The same, with these variables.
+    pub(super) fn serve_with(&self, node: u8, line: &str, set: &[(&str, &str)]) -> String {
+        let started = self.world.start_with(&Self::folder(node), line, set);
+        until(&format!("`{line}` to be ready"), || {
+            assert!(!started.has_ended(), "{line}: {}", started.complained());
+            started.said().contains("ready")
+        });
+        let said = started.said();
+        self.nodes.borrow_mut().insert(node, started);
+        said
+    }
+
+    /// A node that ends by itself.
+    pub(super) fn ended(&self, node: u8) -> Ended {
+        let started = self.nodes.borrow_mut().remove(&node).expect("the node was started");
+        started.ended()
+    }
+
+    /// What a node said of what keeps it from working.
+    pub(super) fn complained(&self, node: u8) -> String {
+        self.nodes.borrow().get(&node).expect("the node was started").complained()
+    }
+
+    /// Stops a node in good order.
+    pub(super) fn stop(&self, node: u8) {
+        self.succeed(node, "otto-node stop --busy");
+        let ended = self.ended(node);
+        // One that no control process can be asked of is ended by a signal.
+        assert!(matches!(ended.code, Some(0) | None), "{ended:?}");
+    }
+
+    /// Kills all processes of a node at once.
+    pub(super) fn kill(&self, node: u8) {
+        for process in self.world.node_at(&Self::folder(node)) {
+            crate::world::kill_process(process.pid);
+        }
+        self.ended(node);
+        self.await_end(node);
+    }
+
+    fn await_end(&self, node: u8) {
+        until(&format!("the end of n{node}"), || {
+            self.world.marked("OTTO_HOME", &Self::folder(node)).is_empty()
+        });
+    }
+
+    /// The cluster as `otto nodes` shows it at a node.
+    pub(super) fn view(&self, node: u8) -> Value {
+        let said = self.succeed(node, "otto nodes --json");
+        serde_json::from_str(&said).expect("JSON")
+    }
+
+    /// One node of that.
+    pub(super) fn seen(&self, at: u8, node: &str) -> Option<Value> {
+        let view = self.view(at);
+        let nodes = view["nodes"].as_array().expect("nodes");
+        nodes.iter().find(|it| it["node"] == node).cloned()
+    }
+
+    /// Waits until so many nodes vote and can be reached.
+    pub(super) fn await_voters(&self, nodes: u8) {
+        until(&format!("{nodes} voters"), || {
+            let view = self.view(1);
+            view["voters"] == nodes && view["reachable_voters"] == nodes
+        });
+    }
+
+    /// Waits until a node leads everything.
+    pub(super) fn await_monarchy(&self, node: &str) {
+        until(&format!("{node} to lead all"), || {
+            let (view, seen) = (self.view(1), self.seen(1, node));
+            // The cluster's own shard is one more.
+            let shards = view["shards"].as_u64().expect("a number") + 1;
+            seen.is_some_and(|seen| seen["leads"] == shards)
+        });
+    }
+
+    /// Ends all nodes, after which nothing may be left of them.
+    pub(super) fn end(self) {
+        let nodes: Vec<u8> = self.nodes.borrow().keys().copied().collect();
+        for node in &nodes {
+            self.stop(*node);
+            self.await_end(*node);
+        }
+    }
+}
+
+impl Drop for City {
+    fn drop(&mut self) {
+        let nodes = std::mem::take(&mut *self.nodes.borrow_mut());
+        if std::thread::panicking() {
+            for (node, started) in &nodes {
+                eprintln!("── n{node}\n{}{}", started.said(), started.complained());
+                for name in ["otto-control", "otto-agent"] {
+                    let trace = self.data(*node).join("traces").join(format!("{name}.log"));
+                    let text = fs::read_to_string(trace).unwrap_or_default();
+                    let from = text.len().saturating_sub(4_000);
+                    eprintln!("── n{node} {name}\n{}", text.get(from..).unwrap_or(&text));
+                }
+            }
+        }
+        for node in nodes.keys() {
+            // One that has ended has nothing to stop.
+            self.run(*node, "otto-node stop --busy");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What lets nobody in, and what people are told.
+
+use super::city::City;
+use crate::world::until;
+
+const QUICK: &str = "pipeline { steps { sh 'true' } }";
+
+/// Tries to join with a line; it must be refused in these words, and leave nothing behind.
+fn refused(city: &City, line: &str, words: &[&str]) {
+    let line = format!("{line} --listen {}", city.address(9));
+    let ended = city.run(9, &line);
+    assert!(matches!(ended.code, Some(2 | 5)), "{line}: {ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "{line} must say {word:?}: {}", ended.stderr);
+    }
+    assert!(!city.data(9).join("identity/certificate.pem").exists(), "{line}");
+}
+
+#[test]
+fn tokens_that_let_nobody_in_say_why() {
+    let city = City::of(1, QUICK);
+    let other = City::of(1, QUICK);
+    let expires = city.succeed(1, "otto-node token create --role agent --uses 100 --valid 1s");
+    let good = city.invite("control");
+    let (start, token) = good.rsplit_once(' ').expect("the token is the last word");
+    refused(&city, &format!("{start} {}", &token[..token.len() - 1]), &["characters"]);
+    let last = if token.ends_with('0') { '1' } else { '0' };
+    let mistyped = format!("{}{last}{}", &token[..30], &token[31..]);
+    refused(&city, &format!("{start} {mistyped}"), &["failed to read the token", "mistyped"]);
+    refused(&city, &format!("{start} nonsense"), &["it does not begin with OT1-"]);
+    let elsewhere = format!("otto-node join {} --token {token}", other.address(1));
+    refused(&city, &elsewhere, &["another cluster than the token is for"]);
+
+    let listed = city.succeed(1, "otto-node token list --json");
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    for token in listed.as_array().expect("tokens") {
+        let name = token["token"].as_str().expect("a name");
+        if token["purpose"]["join"]["role"] == "control" {
+            city.succeed(1, &format!("otto-node token revoke {name}"));
+        }
+    }
+    refused(&city, &good, &["it was revoked", "otto-node token create"]);
+
+    let agents = city.invite("agent");
+    city.serve(2, &agents);
+    refused(&city, &agents, &["which is all that it allows"]);
+    let mut machines = 10..;
+    until("the token to expire", || {
+        let machine = machines.next().expect("there are more of them");
+        let ended = city.run(machine, &format!("{} --only", expires.trim()));
+        ended.code == Some(5) && ended.stderr.contains("use the token: it expired")
+    });
+    other.end();
+    city.end();
+}
+
+#[test]
+fn what_keeps_a_node_from_joining_is_told() {
+    let city = City::of(1, QUICK);
+    let good = city.invite("control");
+    let (_, token) = good.rsplit_once(' ').expect("the token is the last word");
+    let nobody = format!("otto-node join {} --token {token}", city.address(8));
+    refused(&city, &nobody, &[&city.address(8), "nothing listens there"]);
+    let strange = format!("otto-node join no-such-machine.invalid --token {token}");
+    refused(&city, &strange, &["no-such-machine.invalid", "name"]);
+
+    let taken = city.run(9, &format!("{good} --listen {}", city.address(1)));
+    assert!(taken.stderr.contains("another program listens there already"), "{taken:?}");
+    let foreign = city.run(9, &format!("{good} --listen 192.0.2.1:7301"));
+    assert!(foreign.stderr.contains("this machine has no such address"), "{foreign:?}");
+    let founder = city.run(8, &format!("otto-node serve --listen {}", city.address(1)));
+    assert_eq!(founder.code, Some(5), "{founder:?}");
+    assert!(founder.stderr.contains("another program listens there already"), "{founder:?}");
+    city.succeed(8, "otto run");
+    let local = city.run(8, &format!("{good} --listen {}", city.address(8)));
+    assert!(local.stderr.contains("another node uses it"), "{local:?}");
+    city.succeed(8, "otto-node stop");
+    let local = city.run(8, &format!("{good} --listen {}", city.address(8)));
+    assert!(local.stderr.contains("has the runs of a node that was alone"), "{local:?}");
+
+    city.serve(2, &format!("{good} --listen {}", city.address(2)));
+    city.await_voters(2);
+    city.stop(2);
+    let twice = city.run(2, &format!("{good} --listen {}", city.address(2)));
+    assert!(twice.stderr.contains("this node is n2 already"), "{twice:?}");
+    let alone = city.run(2, "otto-node serve --alone");
+    assert!(alone.stderr.contains("belongs to a node of a cluster"), "{alone:?}");
+    city.serve_again(2);
+    city.end();
+}

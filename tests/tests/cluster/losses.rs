@@ -1,0 +1,127 @@
+//! Nodes are lost, come back, and must not come back with a disk that forgot something.
+
+use super::city::City;
+use crate::world::until;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// A stage that only the agent can run that has the tool, and that is held in the middle of what it
+/// prints.
+const OTTOFILE: &str = r"
+pipeline {
+  runtime { special }
+  stage('Held') {
+    steps {
+      sh '''
+        { set +x; } 2> /dev/null
+        echo held >> OUT/truth
+        seq 1 500
+        touch OUT/begun
+        until [ -e OUT/go ]; do sleep 0.05; done
+        seq 501 1000
+      '''
+    }
+  }
+  stage('Last') { steps { sh 'echo last >> OUT/truth' } }
+}
+";
+
+#[test]
+fn the_leader_dies_while_a_step_runs_elsewhere() {
+    let city = City::of(3, OTTOFILE);
+    for node in ["n2", "n3"] {
+        city.succeed(1, &format!("otto nodes drain {node}"));
+    }
+    city.await_monarchy("n1");
+    city.world.make_tool("special/special");
+    let path = std::env::var("PATH").expect("a PATH");
+    let path = format!("{}:{path}", city.world.path("special").display());
+    city.serve_with(4, &city.invite("agent"), &[("PATH", &path)]);
+
+    let run = city.start(2, "otto run --progress plain");
+    city.world.await_file("begun");
+    let log = city.start(3, "otto logs 1 Held -f");
+    until("the first half of the log", || log.said().contains("\n500\n"));
+    for node in ["n2", "n3"] {
+        city.succeed(1, &format!("otto nodes resume {node}"));
+    }
+    city.kill(1);
+    city.world.make_file("go");
+    let ended = run.ended();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let log = log.ended();
+    assert_eq!(log.code, Some(0), "{log:?}");
+    let numbers: Vec<u32> = log.stdout.lines().filter_map(|line| line.parse().ok()).collect();
+    assert_eq!(numbers, (1..=1000).collect::<Vec<u32>>(), "no gap and no double");
+    assert_eq!(city.world.truth(), ["held", "last"], "no step was executed twice");
+
+    city.serve_again(1);
+    city.await_voters(3);
+    city.succeed(1, "otto logs 1 Held");
+    city.end();
+}
+
+#[test]
+fn all_nodes_die_at_once_and_come_back() {
+    let city = City::of(3, "pipeline { steps { sh 'echo ran >> OUT/truth' } }");
+    city.succeed(2, "otto run");
+    for node in [1, 2, 3] {
+        city.kill(node);
+    }
+    for node in [3, 1, 2] {
+        city.serve_again(node);
+    }
+    city.await_voters(3);
+    city.succeed(3, "otto run");
+    assert_eq!(city.world.truth(), ["ran", "ran"]);
+    let runs = city.succeed(2, "otto runs --json");
+    assert_eq!(runs.matches("\"success\"").count(), 2, "{runs}");
+    city.end();
+}
+
+#[test]
+fn a_node_whose_store_was_wiped_does_not_come_back() {
+    let city = City::of(2, "pipeline { steps { sh 'true' } }");
+    city.stop(2);
+    fs::remove_dir_all(city.data(2).join("store")).expect("it was there");
+    for _ in 0..2 {
+        let ended = city.run(2, "otto-node serve");
+        assert_eq!(ended.code, Some(5), "{ended:?}");
+        assert!(ended.stderr.contains("this node was n2, and what it had in"), "{ended:?}");
+        assert!(ended.stderr.contains("join as a new node with a new token"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_copied_disk_does_not_come_back() {
+    let city = City::of(3, "pipeline { steps { sh 'true' } }");
+    city.stop(3);
+    let copied = copy(&city.data(3), &city.world.path("copy"));
+    assert!(copied, "this test needs the command `cp`");
+    city.serve_again(3);
+    let starts = city.data(3).join("identity/starts.json");
+    until("the cluster to know of the start", || {
+        let text = fs::read_to_string(&starts).unwrap_or_default();
+        let starts: Value = serde_json::from_str(&text).unwrap_or_default();
+        starts["count"] == 2 && starts["boots"].as_array().is_some_and(|boots| boots.len() == 1)
+    });
+    city.stop(3);
+    fs::remove_dir_all(city.data(3)).expect("its node has ended");
+    assert!(copy(&city.world.path("copy"), &city.data(3)), "this test needs the command `cp`");
+    let started = city.start(3, "otto-node serve");
+    let out = "failed to take part in the cluster";
+    until("the copy to be cast out", || started.complained().contains(out));
+    city.run(3, "otto-node stop --busy");
+    let again = city.run(3, "otto-node serve");
+    assert_eq!(again.code, Some(5), "it stays out: {again:?}");
+    assert!(again.stderr.contains(out), "{again:?}");
+    city.succeed(1, "otto run");
+    drop(started);
+}
+
+fn copy(from: &Path, to: &Path) -> bool {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    copied.is_ok_and(|status| status.success())
+}
