@@ -31,7 +31,8 @@ fn share_kib(pid: u32) -> u64 {
     line.trim().trim_end_matches("kB").trim_end().parse().unwrap_or(0)
 }
 
-fn processor_ticks(processes: &[u32]) -> u64 {
+/// The processor time of processes, in hundredths of a second.
+pub(crate) fn processor_ticks(processes: &[u32]) -> u64 {
     let ticks = |pid: &u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();

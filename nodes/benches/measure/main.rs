@@ -7,6 +7,7 @@
 //!
 //! Parts can be chosen: `cargo bench --bench measure -- steps hello`.
 
+mod cluster;
 mod hello;
 mod idle;
 mod logs;
@@ -33,6 +34,7 @@ const PARTS: &[Part] = &[
     Part { name: "restart", measure: restart::measure },
     Part { name: "logs", measure: logs::measure },
     Part { name: "idle", measure: idle::measure },
+    Part { name: "cluster", measure: cluster::measure },
 ];
 
 fn main() {

@@ -40,18 +40,9 @@ impl Node {
         self.repository.path()
     }
 
-    /// The processes of this node: those whose environment or arguments name its data folder.
+    /// The processes of this node.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        let home = self.home.path().as_os_str().as_encoded_bytes();
-        let names_home = |pid: &u32| {
-            ["environ", "cmdline"].iter().any(|file| {
-                let path = PathBuf::from(format!("/proc/{pid}/{file}"));
-                std::fs::read(path).is_ok_and(|text| text.windows(home.len()).any(|w| w == home))
-            })
-        };
-        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| *pid != std::process::id()).filter(names_home).collect()
+        processes_of(self.home.path())
     }
 
     /// Its control process.
@@ -66,6 +57,20 @@ impl Node {
         command.args(["stop", "--busy"]).env("OTTO_HOME", self.home.path());
         run(&mut command).map(drop)
     }
+}
+
+/// The processes of the node with this data folder: their environment or arguments name it.
+pub(crate) fn processes_of(home: &Path) -> Vec<u32> {
+    let home = home.as_os_str().as_encoded_bytes();
+    let names_home = |pid: &u32| {
+        ["environ", "cmdline"].iter().any(|file| {
+            let path = PathBuf::from(format!("/proc/{pid}/{file}"));
+            std::fs::read(path).is_ok_and(|text| text.windows(home.len()).any(|w| w == home))
+        })
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| *pid != std::process::id()).filter(names_home).collect()
 }
 
 impl Drop for Node {

@@ -83,15 +83,16 @@ pub(crate) fn fresh_key() -> String {
 }
 
 /// How long each call took.
-struct Times(Vec<Duration>);
+pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
-    fn rate(&self) -> f64 {
+    /// So many calls a second.
+    pub(crate) fn rate(&self) -> f64 {
         f64::from(u32::try_from(self.0.len()).unwrap_or(u32::MAX)) / MEASURED.as_secs_f64()
     }
 
     /// Milliseconds within which so many of a hundred calls were answered.
-    fn at(&self, percent: usize) -> f64 {
+    pub(crate) fn at(&self, percent: usize) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         let last = sorted.len().saturating_sub(1);
@@ -100,16 +101,25 @@ impl Times {
 }
 
 async fn submissions(node: &Node, plan: &Arc<Plan>, clients: usize) -> Result<Times, String> {
+    submit(connections(node, clients)?, plan, |_| "bench".to_owned()).await
+}
+
+/// Lets clients submit as fast as they are answered, each to a project of its choice.
+pub(crate) async fn submit(
+    clients: impl IntoIterator<Item = Client>,
+    plan: &Arc<Plan>,
+    project: impl Fn(usize) -> String,
+) -> Result<Times, String> {
     let end = Instant::now() + MEASURED;
     let mut tasks = JoinSet::new();
-    for connection in connections(node, clients)? {
-        let plan = Arc::clone(plan);
+    for (index, connection) in clients.into_iter().enumerate() {
+        let (plan, project) = (Arc::clone(plan), project(index));
         tasks.spawn(async move {
             let mut times = Vec::new();
             while Instant::now() < end {
                 let key = fresh_key();
                 let start = Instant::now();
-                let submitted = connection.submit_plan("bench", &key, &plan, None).await;
+                let submitted = connection.submit_plan(&project, &key, &plan, None).await;
                 submitted.map_err(|error| error.to_string())?;
                 times.push(start.elapsed());
             }

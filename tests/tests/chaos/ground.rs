@@ -124,14 +124,16 @@ impl Net {
 
 impl Drop for Net {
     fn drop(&mut self) {
-        for keeper in &mut self.keepers {
+        if self.keepers.is_empty() {
+            return;
+        }
+        for (host, keeper) in self.keepers.iter_mut().enumerate() {
+            run("ip", &format!("link del port{host}"));
             // Namespaces last as long as somebody is in them.
             keeper.kill().ok();
             keeper.wait().ok();
         }
-        if !self.keepers.is_empty() {
-            run("ip", "link del chaos");
-        }
+        run("ip", "link del chaos");
     }
 }
 
