@@ -167,7 +167,9 @@ impl<'a> Printer<'a> {
                     }
                     goes_on &= run.outcome().is_none();
                 }
-                Some((log, piece)) = logs.next() => {
+                piece = logs.next(), if !logs.is_empty() => {
+                    // A log that has ended is let go of only when the next one is asked for.
+                    let Some((log, piece)) = piece else { continue };
                     let piece = piece.map_err(session::fault)?;
                     self.piece(&run, log, piece.as_deref())?;
                 }

@@ -76,6 +76,8 @@ const FIRST: Duration = Duration::from_secs(10);
 /// How long what was begun is gone on with while the cluster does not answer: through a failover,
 /// and the loss of the node at the other end.
 const GOING_ON: Duration = Duration::from_mins(2);
+/// How long it takes at most until all nodes know of a new token.
+const NEWS: Duration = Duration::from_secs(3);
 /// How long the addresses of the other nodes are worth waiting for.
 const LEARNING: Duration = Duration::from_secs(2);
 
@@ -101,6 +103,22 @@ impl Way {
         let hello = client.clone().patience(FIRST).connect().await;
         hello.map_err(|error| away(error, place))?;
         Ok(client.patience(GOING_ON))
+    }
+
+    /// As [`Way::connect`], with a token that may be so new that the node has not heard of it yet.
+    ///
+    /// # Errors
+    /// As [`Way::connect`].
+    pub(super) async fn connect_soon(&self, place: &str) -> Result<Client, Fault> {
+        let until = tokio::time::Instant::now() + NEWS;
+        loop {
+            match self.connect(place).await {
+                Err(fault) if fault.is_signed_out() && tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(NEWS / 10).await;
+                }
+                connected => return connected,
+            }
+        }
     }
 
     /// Learns where the other nodes are; answers whether anything is new.

@@ -81,8 +81,8 @@ impl Council {
     }
 
     fn membership(&self) -> Result<&Membership, ApiError> {
-        let alone = "ask about a cluster: this node belongs to none, \
-                     and this release cannot join nodes yet";
+        let alone = "ask about a cluster: this node belongs to none; \
+                     found one with `otto-node serve`, or sign in to one with `otto login`";
         self.0.as_ref().ok_or_else(|| ApiError::Refused(alone.to_owned()))
     }
 }

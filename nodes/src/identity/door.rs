@@ -68,7 +68,7 @@ pub struct Admitted {
 impl Admitted {
     /// Who has this key in a cluster, after its wish was granted.
     #[must_use]
-    pub fn of(cluster: &Cluster, key: KeyId) -> Option<Self> {
+    pub fn of(cluster: &Cluster, key: KeyId, incarnation: u32) -> Option<Self> {
         let holder = cluster.holder(key)?;
         let (_, certificate) = cluster.credentials(holder)?;
         let founded = cluster.founded()?;
@@ -83,6 +83,7 @@ impl Admitted {
             shards: founded.shards,
             level: cluster.level(),
             nodes: cluster.nodes().filter(|(_, it)| stays(it)).map(addresses).collect(),
+            incarnation,
         };
         Some(Self { holder, certificate, facts })
     }
@@ -95,6 +96,8 @@ pub struct Reception {
     pub authority: Authority,
     /// What decides.
     pub admission: Arc<dyn Admission>,
+    /// How often the cluster was restored from a backup, and one more.
+    pub incarnation: u32,
 }
 
 /// One newcomer's connection.
@@ -112,10 +115,10 @@ impl JoinDoor {
     }
 
     async fn admit(&self, wish: Wish, key: PublicKey) -> Result<Joined, JoinError> {
-        let Reception { authority, admission } = &*self.reception;
+        let Reception { authority, admission, incarnation } = &*self.reception;
         let cluster = admission.wish(wish).await?;
         let gone = || JoinError::NotReady("it was removed meanwhile".to_owned());
-        let admitted = Admitted::of(&cluster, key.fingerprint()).ok_or_else(gone)?;
+        let admitted = Admitted::of(&cluster, key.fingerprint(), *incarnation).ok_or_else(gone)?;
         let Admitted { holder, certificate, facts } = admitted;
         let subject = Subject { cluster: facts.cluster, holder };
         let signed = authority.issue(subject, &key, certificate);

@@ -1,5 +1,6 @@
 //! The `otto-node` command: runs a node, or speaks with one.
 
+use super::backup::{Backup, Restore};
 use super::build::this_build;
 use super::child::Role;
 use super::join::Join;
@@ -43,6 +44,10 @@ enum Command {
     Stop(StopNode),
     /// Tokens that let nodes, agents and people in: create, revoke, list
     Token(TokenCommand),
+    /// Copy the whole cluster's journals to a file, while it works
+    Backup(Backup),
+    /// Make the first node of a new cluster out of a backup, in an empty folder
+    Restore(Restore),
 }
 
 #[derive(Args, Debug)]
@@ -126,6 +131,8 @@ pub(super) fn main() -> ExitCode {
         Command::Status(status) => in_runtime(status.run()),
         Command::Stop(stop) => in_runtime(stop.run()),
         Command::Token(token) => in_runtime(token.run()),
+        Command::Backup(backup) => in_runtime(backup.run()),
+        Command::Restore(restore) => restore.run(),
     };
     done.unwrap_or_else(|refused| {
         // Where standard error is closed, the exit code is all that can be told.

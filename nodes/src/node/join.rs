@@ -102,7 +102,8 @@ impl Join {
         let clock = Arc::new(SystemClock::new());
         let joining = join(&self.address, token, &introduction, &folder, clock);
         let member = in_runtime(joining)?;
-        Residence { shards: member.facts.shards, ..residence }.keep(place)?;
+        let (shards, incarnation) = (member.facts.shards, member.facts.incarnation);
+        Residence { shards, incarnation, ..residence }.keep(place)?;
         let known = member.facts.nodes.iter().flat_map(|node| node.addresses.clone());
         let known: Vec<String> = known.chain([self.address.clone()]).collect();
         ways::remember(place, &known)?;

@@ -147,6 +147,7 @@ impl Node {
         // It was made by founding, or is filled by others.
         let shards =
             ShardsConfig { node: me.0, shards: residence.shards, founds: false, ..config.shards };
+        let shards = ShardsConfig { incarnation: residence.incarnation, ..shards };
         let shards = Shards::open(Box::new(disk), &Threads, shards, links.clone()).await;
         let shards = Arc::new(shards.map_err(|error| Refused::from(&error))?);
         let begun = starts::begin(&identity)?;

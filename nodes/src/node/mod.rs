@@ -15,6 +15,7 @@
 
 mod agent;
 mod audience;
+mod backup;
 pub mod build;
 mod census;
 mod child;

@@ -35,6 +35,14 @@ pub(super) struct Residence {
     /// Where artifacts and sealed logs are; in the data folder where left out.
     #[serde(default)]
     pub(super) objects: Option<String>,
+    /// The cluster's incarnation when the node came.
+    #[serde(default = "first")]
+    pub(super) incarnation: u32,
+}
+
+/// The incarnation of a cluster that was never restored from a backup.
+fn first() -> u32 {
+    1
 }
 
 /// What a start says of where the node is to live; what is left out stays as it was.
@@ -52,7 +60,8 @@ impl Residence {
     /// The residence of a new node.
     pub(super) fn new(role: JoinRole, shards: u16) -> Self {
         let listen = EVERYWHERE.to_owned();
-        Self { role, listen, advertise: None, joined_at: None, shards, objects: None }
+        let (advertise, joined_at, objects) = (None, None, None);
+        Self { role, listen, advertise, joined_at, shards, objects, incarnation: first() }
     }
 
     /// The residence of a node that founds a cluster.

@@ -1,17 +1,24 @@
-//! All shards at one moment: how they are copied.
+//! All shards at one moment: how they are copied, and how a store is made of such a copy.
 //!
 //! A copy is one read transaction of the state. It holds what this node has applied, so whoever
-//! takes it first lets the node catch up.
+//! takes it first lets the node catch up. A restored shard is a group of one voter, whose log
+//! begins behind what the copy holds: whoever joins it receives the state first.
 
 use super::members::GroupView;
-use super::record::Mark;
+use super::record::{self, Mark};
 use super::shard::{Shard, Standing};
-use super::types::LogId;
-use crate::store::{Fault, Picture, Rows, State, Store, StoreFile, Taken};
+use super::types::{LogId, Membership, Vote};
+use crate::store::{
+    Batch, Disk, Executor, Fault, LogChange, OpenError, Picture, Rows, Slot, Store, StoreConfig,
+    Taken,
+};
+use crate::store::{State, StoreFile};
+use openraft::{BasicNode, Membership as RaftMembers};
 use otto_core::ids::{NodeId, ShardId};
-use otto_core::journal::{EntityId, StoredHead};
-use std::collections::BTreeMap;
+use otto_core::journal::{EntityId, Proposal, StoredHead};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// Copies all shards of this node.
 #[derive(Clone, Debug)]
@@ -113,5 +120,67 @@ impl Portrait {
     /// The next rows of the how-manieth shard; `None` behind its last ones.
     pub(crate) fn rows(&self, place: usize, taken: &mut Taken) -> Result<Option<Rows>, Fault> {
         self.shards.get(place).map_or(Ok(None), |it| it.picture.rows(taken))
+    }
+}
+
+/// A store that is made of a copy.
+pub(crate) struct Restoration {
+    store: Store,
+    node: NodeId,
+}
+
+impl Restoration {
+    /// Makes a new store for a node.
+    pub(crate) fn begin(
+        disk: Box<dyn Disk>,
+        executor: &dyn Executor,
+        config: StoreConfig,
+    ) -> Result<Self, OpenError> {
+        let node = NodeId(config.node);
+        Ok(Self { store: Store::open(disk, executor, config)?, node })
+    }
+
+    /// Puts a shard's rows into the store, as `next` gives them, up to the entry that they end
+    /// with. Proposals come on top of it.
+    pub(crate) async fn shard<E: From<Fault>>(
+        &self,
+        last: Last,
+        proposals: Vec<Proposal>,
+        mut next: impl FnMut() -> Result<Option<Rows>, E>,
+    ) -> Result<(), E> {
+        let Last { shard, term, index } = last;
+        let leader = openraft::CommittedLeaderId::new(term, self.node.0);
+        let at = LogId::new(leader, index);
+        let voter = BTreeMap::from([(self.node.0, BasicNode::default())]);
+        let members = RaftMembers::new(vec![BTreeSet::from([self.node.0])], voter);
+        let mark = Mark { applied: Some(at), members: Membership::new(Some(at), members) };
+        let arrival = self.store.state.begin().await?;
+        while let Some(rows) = next()? {
+            if !arrival.receive(rows).await? {
+                let detail = "a row of the backup is not whole".to_owned();
+                return Err(Fault::Stopped(detail).into());
+            }
+        }
+        self.store.state.adopt(shard, &arrival, mark.to_bytes()).await?;
+        if !proposals.is_empty() {
+            let entries = vec![Arc::new(proposals)];
+            self.store.state.apply(Batch { shard, entries, mark: mark.to_bytes() }).await?;
+        }
+        // It votes for itself in a later term than any that the copy knows of.
+        let vote = record::vote_bytes(&Vote::new(term, self.node.0));
+        self.log(shard, LogChange::Remember(Slot::Vote, vote)).await?;
+        self.log(shard, LogChange::Purge(index, record::place_bytes(at))).await?;
+        Ok(())
+    }
+
+    async fn log(&self, shard: ShardId, change: LogChange) -> Result<(), Fault> {
+        let (reply, done) = oneshot::channel();
+        self.store.log.order(shard, change, Box::new(move |outcome| drop(reply.send(outcome))));
+        done.await.unwrap_or(Err(Fault::Closed))
+    }
+
+    /// Makes all of it durable, and closes the files.
+    pub(crate) async fn finish(self) -> Result<(), Fault> {
+        super::stop(&BTreeMap::new(), &self.store).await
     }
 }

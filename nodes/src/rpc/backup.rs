@@ -50,7 +50,7 @@ pub enum BackedUp {
 }
 
 /// A picture of a whole cluster.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Picture {
     /// Its number, while the node keeps it.
     pub picture: u64,

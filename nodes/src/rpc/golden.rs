@@ -336,8 +336,13 @@ fn newcomer_frames(frames: &mut Frames) {
         name: "machine-1".to_owned(),
         addresses: vec!["10.0.0.1:7301".to_owned()],
     };
-    let facts =
-        ClusterFacts { cluster: ClusterId([7; 16]), shards: 8, level: 1, nodes: vec![node] };
+    let facts = ClusterFacts {
+        cluster: ClusterId([7; 16]),
+        shards: 8,
+        level: 1,
+        nodes: vec![node],
+        incarnation: 2,
+    };
     let joined = Joined {
         holder: Holder::Node(NodeId(2)),
         certificate: request(),

@@ -104,6 +104,13 @@ pub struct ClusterFacts {
     pub level: u32,
     /// Its control nodes.
     pub nodes: Vec<NodeAddresses>,
+    /// How often it was restored from a backup, and one more: the upper half of every epoch.
+    #[serde(default = "never_restored")]
+    pub incarnation: u32,
+}
+
+fn never_restored() -> u32 {
+    1
 }
 
 /// Where a control node can be reached.

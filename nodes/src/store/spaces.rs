@@ -62,6 +62,13 @@ impl Taken {
 }
 
 impl Rows {
+    /// The head of an entity, where it is one of these.
+    pub(crate) fn head(&self, entity: EntityId) -> Option<StoredHead> {
+        let key = (entity.kind as u8, entity.id);
+        let (_, head) = self.heads.iter().find(|(found, _)| *found == key)?;
+        read_head(head).ok()
+    }
+
     /// Adds the rows to a digest.
     pub(crate) fn hash(&self, digest: &mut blake3::Hasher) {
         for ((kind, id), head) in &self.heads {
@@ -74,7 +81,7 @@ impl Rows {
     }
 
     /// Whether every row is as it was sealed.
-    fn are_whole(&self) -> bool {
+    pub(crate) fn are_whole(&self) -> bool {
         self.heads.iter().all(|(_, head)| read_head(head).is_ok())
             && self.journals.iter().all(|(_, entry)| unseal(entry).is_ok())
     }

@@ -115,7 +115,11 @@ impl Citizen {
         let membership = Membership {
             listener,
             register: registered,
-            reception: Arc::new(Reception { authority, admission }),
+            reception: Arc::new(Reception {
+                authority,
+                admission,
+                incarnation: shards.incarnation(),
+            }),
             live: lives,
             shared_store,
             cluster: Some(cluster),

@@ -152,7 +152,7 @@ impl Town {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listener = TlsListener::new(tcp, &credentials, clock.clone()).unwrap();
         let (address, pin) = (listener.address().unwrap().to_string(), authority.fingerprint());
-        let reception = Arc::new(Reception { authority, admission: hall.clone() });
+        let reception = Arc::new(Reception { authority, admission: hall.clone(), incarnation: 1 });
         let listener = Arc::new(listener);
         let here = Live { reachable: true, leads: 2, lag: 0 };
         let membership = Membership {
