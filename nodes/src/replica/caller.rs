@@ -47,10 +47,7 @@ impl Caller {
         ask: Ask,
         allowed: Duration,
     ) -> Result<Reply, CallError> {
-        self.roll.belongs().map_err(|why| CallError::Refused(NodeId(to), why))?;
-        if !self.roll.has_introduced(to) {
-            self.introduce(to, address, allowed).await?;
-        }
+        self.meet(to, address, allowed).await?;
         let answer = self.send(to, address, ask, allowed).await?;
         let refused = |why: String| CallError::Refused(NodeId(to), why);
         match self.roll.check(&answer.from) {
@@ -60,7 +57,7 @@ impl Caller {
                     Err(refused("it must be introduced to this node again".to_owned()))
                 }
                 Reply::Outcast(why) => {
-                    self.roll.cast_out(&why);
+                    self.roll.cast_out(&why).await?;
                     Err(refused(why))
                 }
                 Reply::Failed(why) => Err(refused(why)),
@@ -78,6 +75,20 @@ impl Caller {
         }
     }
 
+    /// Introduces this node where that is due.
+    pub(super) async fn meet(
+        &self,
+        to: u64,
+        address: &str,
+        allowed: Duration,
+    ) -> Result<(), CallError> {
+        self.roll.belongs().map_err(|why| CallError::Refused(NodeId(to), why))?;
+        if self.roll.has_introduced(to) {
+            return Ok(());
+        }
+        self.introduce(to, address, allowed).await
+    }
+
     async fn introduce(&self, to: u64, address: &str, allowed: Duration) -> Result<(), CallError> {
         let ask = Ask::Introduce(self.roll.introduction());
         let answer = self.send(to, address, ask, allowed).await?;
@@ -91,7 +102,7 @@ impl Caller {
                 Ok(())
             }
             Reply::Outcast(why) => {
-                self.roll.cast_out(&why);
+                self.roll.cast_out(&why).await?;
                 refused(why)
             }
             Reply::Failed(why) => refused(why),

@@ -4,7 +4,7 @@
 //! leader must first be silent for as long as an election may take.
 
 use super::message::{Ask, Reply};
-use super::shard::{Halted, Shard, Standing};
+use super::shard::{Shard, Standing};
 use openraft::ServerState;
 use otto_core::ids::{NodeId, ShardId};
 use std::sync::atomic::Ordering;
@@ -61,15 +61,6 @@ impl Drop for Undo<'_> {
 }
 
 impl Shard {
-    /// Changes why a shard that leads must not serve.
-    pub(super) fn halt(&self, change: impl FnOnce(&mut Halted)) {
-        self.halted.send_if_modified(|halted| {
-            let before = *halted;
-            change(halted);
-            *halted != before
-        });
-    }
-
     /// Lets another voter lead.
     pub(super) async fn lead_elsewhere(&self, target: NodeId) -> Result<(), HandOverError> {
         let _alone = self.changing.lock().await;

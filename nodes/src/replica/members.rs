@@ -142,7 +142,10 @@ impl Shard {
         if member.votes && !self.is_changing() {
             return Ok(());
         }
+        let listed = self.listed_at();
         let close = self.presence().entries_per_second().max(ALWAYS_CLOSE);
+        // It must know that it belongs to the group: nobody votes before.
+        let close = close.min(view.last.saturating_sub(listed));
         let lag = member.lag.unwrap_or(u64::MAX);
         if !member.votes && (lag > close || !member.there) {
             return Err(ChangeError::Behind { shard: self.id, node, lag });
@@ -176,6 +179,12 @@ impl Shard {
                 Err(ChangeError::NotLeader { shard: self.id, leader: view.leader })
             }
         }
+    }
+
+    /// Where in the log the present members are listed.
+    fn listed_at(&self) -> u64 {
+        let metrics = self.raft.server_metrics();
+        metrics.borrow().membership_config.log_id().map_or(0, |id| id.index)
     }
 
     /// Whether a change was begun and not finished: there are two sets of voters then.

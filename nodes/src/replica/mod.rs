@@ -10,6 +10,7 @@
 //!
 //! This module never decides anything about a run, and never decodes an event.
 
+mod acquaint;
 pub mod archive;
 pub mod balance;
 mod caller;
@@ -103,7 +104,7 @@ pub struct Shards {
     roll: Arc<Roll>,
     peer_side: PeerSide,
     /// What goes on beside the groups, until the shards are closed.
-    chores: [JoinHandle<()>; 2],
+    chores: [JoinHandle<()>; 4],
 }
 
 impl Shards {
@@ -154,8 +155,13 @@ impl Shards {
             peer_side: peer_side.clone(),
             logs,
         };
-        let pulse = pulse::pulse(groups.clone(), caller);
-        let chores = [tokio::spawn(upkeep.keep_up()), tokio::spawn(pulse)];
+        let all: Vec<Arc<Shard>> = groups.values().cloned().collect();
+        let chores = [
+            tokio::spawn(upkeep.keep_up()),
+            tokio::spawn(pulse::pulse(groups.clone(), caller.clone())),
+            tokio::spawn(acquaint::acquaint(all.clone(), caller.clone())),
+            tokio::spawn(acquaint::stand_aside(all, caller)),
+        ];
         Ok(Self { groups, store, roll, peer_side, chores })
     }
 

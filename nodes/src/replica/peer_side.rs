@@ -149,7 +149,13 @@ impl PeerSide {
     async fn vote(&self, from: u64, id: ShardId, asked: Candidacy) -> Result<Reply, String> {
         // A candidate has its own vote on disk before it asks for others.
         self.0.roll.note_vote(from, id, asked.vote);
-        let voted = self.shard(id)?.raft.vote(asked.into()).await;
+        let shard = self.shard(id)?;
+        // Nobody votes before its log says who belongs to the group: a disk that was wiped does not
+        // know what it promised. Who is let vote has that much (see `Shard::promote`).
+        if shard.knows_nobody() {
+            return Err(format!("this node does not know yet who belongs to shard {id}"));
+        }
+        let voted = shard.raft.vote(asked.into()).await;
         voted.map(|voted| Reply::Voted(voted.into())).map_err(|error| error.to_string())
     }
 

@@ -105,11 +105,7 @@ impl Shard {
             presence.lead(metrics.vote);
             presence.measure(metrics.last_log_index.unwrap_or(0));
             let cut_off = !presence.hears_majority(self.node, members.get_joint_config());
-            self.halted.send_if_modified(|halted| {
-                let changes = halted.cut_off != cut_off;
-                halted.cut_off = cut_off;
-                changes
-            });
+            self.halt(|halted| halted.cut_off = cut_off);
             let there = |node: u64| presence.is_there(node);
             matched(&metrics, there)
         };

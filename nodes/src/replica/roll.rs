@@ -3,7 +3,9 @@
 //! A node whose disk was wiped or taken back to an old copy has forgotten votes and entries that
 //! others count on. So every store has a number of its own, counts its starts, and draws a number
 //! for each; and everybody remembers what a node showed: its starts, its votes, and up to where it
-//! had said to keep a log. Who shows less than that is no member any more, and must join anew.
+//! had said to keep a log. Who shows less than that is no member any more, and must join anew. It
+//! never forgets that it was told so: else members that were turned away one after another could
+//! come together as the group that they were once.
 
 use super::record::{Ballot, Place};
 use super::types::{LogId, Vote};
@@ -137,6 +139,7 @@ impl Roll {
         starts.sessions.drain(..surplus);
         remember(&log, Slot::Starts, encode(&starts)).await?;
         let seen: Vec<Seen> = recall(&log, Slot::Roll)?.unwrap_or_default();
+        let outcast: Option<String> = recall(&log, Slot::Outcast)?;
         let sign = Sign { node, birth, starts: starts.count, session };
         Ok(Self {
             own: Introduction { sign, sessions: starts.sessions, marks },
@@ -144,7 +147,7 @@ impl Roll {
             seen: Mutex::new(seen.into_iter().map(|seen| (seen.sign.node, seen)).collect()),
             changed: Mutex::default(),
             introduced: Mutex::default(),
-            outcast: watch::Sender::new(None),
+            outcast: watch::Sender::new(outcast),
         })
     }
 
@@ -173,9 +176,18 @@ impl Roll {
         };
     }
 
-    /// Takes in that others will not have this node any more.
-    pub(super) fn cast_out(&self, why: &str) {
-        self.outcast.send_if_modified(|known| known.replace(why.to_owned()).is_none());
+    /// Takes in that others will not have this node any more, durably: at once and for ever.
+    pub(super) async fn cast_out(&self, why: &str) -> Result<(), Fault> {
+        let news = self.outcast.send_if_modified(|known| {
+            let news = known.is_none();
+            known.get_or_insert_with(|| why.to_owned());
+            news
+        });
+        if !news {
+            return Ok(());
+        }
+        tracing::error!(why, "this node is no member of its groups any more");
+        remember(&self.log, Slot::Outcast, encode(&why)).await
     }
 
     /// Whether this node still takes part; or why others will not have it.

@@ -50,6 +50,8 @@ pub(super) struct Halted {
     pub(super) cut_off: bool,
     /// This node's clock is not like the others', so that timers would ring at the wrong time.
     pub(super) off_time: bool,
+    /// The others will not have this node any more.
+    pub(super) cast_out: bool,
 }
 
 /// How many proposals may wait for the next entry before askers wait to ask.
@@ -117,6 +119,7 @@ impl Shard {
         let holds = Holds::default();
         let ways = Ways { shard: id, caller: caller.clone(), holds: holds.clone() };
         let raft = Raft::new(node, config, ways, log.clone(), machine).await?;
+        let halted = Halted { cast_out: caller.roll().belongs().is_err(), ..Halted::default() };
         let (proposals, inbox) = mpsc::channel(WAITING_PROPOSALS);
         let (readers, asking) = mpsc::channel(WAITING_READERS);
         let shard = Arc::new(Self {
@@ -129,7 +132,7 @@ impl Shard {
             caller,
             proposals,
             readers,
-            halted: watch::Sender::default(),
+            halted: watch::Sender::new(halted),
             silent: AtomicBool::new(false),
             changing: tokio::sync::Mutex::new(()),
             holds,
@@ -237,6 +240,13 @@ impl Shard {
         seen.membership_config.voter_ids().eq([self.node])
     }
 
+    /// Whether this replica never learnt who belongs to the group.
+    pub(super) fn knows_nobody(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let seen = metrics.borrow();
+        seen.membership_config.membership().nodes().next().is_none()
+    }
+
     /// What the shard does here, and whatever it does next.
     pub(super) fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.subscribe()
@@ -281,6 +291,15 @@ impl Shard {
     /// Takes in what the leader says about it.
     pub(super) fn set_floor(&self, floor: u64) {
         self.floor.store(floor, Ordering::Relaxed);
+    }
+
+    /// Changes why a shard that leads must not serve.
+    pub(super) fn halt(&self, change: impl FnOnce(&mut Halted)) {
+        self.halted.send_if_modified(|halted| {
+            let before = *halted;
+            change(halted);
+            *halted != before
+        });
     }
 
     /// Ends the group. Proposals on their way have an unknown outcome.

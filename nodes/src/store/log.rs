@@ -29,6 +29,8 @@ pub(crate) enum Slot {
     Starts = 3,
     /// What other nodes showed: one row, with *meta*.
     Roll = 4,
+    /// Why others will not have this node any more: one row, with *meta*.
+    Outcast = 5,
 }
 
 /// A change to one shard's log.

@@ -98,6 +98,13 @@ pub enum Fact {
         /// Who.
         node: u64,
     },
+    /// A node hears that the others will not have it any more.
+    CastOut {
+        /// Who.
+        node: u64,
+        /// Why.
+        why: String,
+    },
     /// The operator wants something.
     Order(String),
     /// Something goes wrong.
@@ -131,6 +138,7 @@ impl fmt::Display for Fact {
                 write!(f, "n{node} holds shard {shard} up to {applied}: {digest}")
             }
             Self::Forfeits { node } => write!(f, "n{node} has lost its memory"),
+            Self::CastOut { node, why } => write!(f, "n{node} is cast out: {why}"),
             Self::Order(what) => write!(f, "order: {what}"),
             Self::Fault(what) => write!(f, "FAULT {what}"),
             Self::Mark(name) => write!(f, "mark: {name}"),

@@ -216,6 +216,7 @@ impl Machine {
         for view in shards.views() {
             tokio::spawn(self.clone().tell(Arc::clone(&shards), view.shard));
         }
+        tokio::spawn(self.clone().tell_when_cast_out(Arc::clone(&shards)));
         let (asked, inbox) = mpsc::unbounded_channel();
         tokio::spawn(obey(Arc::clone(&shards), inbox));
         let up = Up { shards: Arc::clone(&shards), asked };
@@ -230,6 +231,16 @@ impl Machine {
                 Err(fault.map_or_else(|| "it was closed".to_owned(), |fault| fault.to_string()))
             }
             () = serve_peers(Arc::new(listener), hello, porter, shards.peer_side()) => Ok(()),
+        }
+    }
+
+    /// Tells when the others will not have this node any more.
+    async fn tell_when_cast_out(self, shards: Arc<Shards>) {
+        let mut outcast = shards.outcast();
+        drop(shards);
+        let why = outcast.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        if let Some(why) = why {
+            self.history.add(Fact::CastOut { node: self.node, why });
         }
     }
 

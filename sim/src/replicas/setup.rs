@@ -116,12 +116,14 @@ impl Setup {
             faults.push(Planned { at_ms, fault: Fault::Copy });
         }
         faults.sort_by_key(|planned| planned.at_ms);
+        let writers = dice.between(1, 5);
         Self {
             seed,
             members,
             shards: u16::try_from(dice.between(1, 3)).unwrap_or(1),
-            writers: dice.between(1, 5),
-            pause_ms: dice.between(5, 200),
+            writers,
+            // So that a seed has a thousand proposals or two: each costs all disks a sync.
+            pause_ms: dice.between(20 * writers, 200),
             trim_bytes: [1, 2_000, 20_000, 1 << 20]
                 [usize::try_from(dice.between(0, 3)).unwrap_or(0)],
             latency_ms: dice.between(2, 40),

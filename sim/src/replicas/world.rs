@@ -1,5 +1,7 @@
 //! One simulation of replicas: machines, writers, operator and faults, to a judged history.
 
+mod loss;
+
 use super::checks::{self, Ending};
 use super::history::{Fact, History, hash};
 use super::host::{Machine, Running};
@@ -12,7 +14,7 @@ use crate::determinism::{self, random, random_below};
 use crate::disk::Crash;
 use crate::sabotage::unwanted_panics;
 use otto_core::ids::ShardId;
-use otto_nodes::store::StoreFile;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,8 +38,6 @@ pub const MARKS: &[&str] = &[
 const END_MS: u64 = FAULTS_UNTIL_MS + 90_000;
 /// How long a supervisor waits before it starts a process again.
 const RESTART_MS: u64 = 150;
-/// How long until a fault that can't happen now is tried again.
-const RETRY_MS: u64 = 10;
 /// How often it is written down what replicas hold.
 const LOOK_EVERY_MS: u64 = 1_000;
 
@@ -70,6 +70,8 @@ pub(super) struct World {
     down: BTreeSet<u64>,
     /// The latest copy of each disk.
     copies: BTreeMap<u64, (Vec<u8>, Vec<u8>)>,
+    /// Those that were taken back and have not heard yet that they are out.
+    unheard: BTreeSet<u64>,
     /// The spares that were never members.
     spares: Vec<u64>,
     looked_ms: u64,
@@ -140,6 +142,7 @@ impl World {
             repairs: Vec::new(),
             down: BTreeSet::new(),
             copies: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             looked_ms: 0,
             purged: BTreeMap::new(),
         }
@@ -303,75 +306,6 @@ impl World {
 
     fn leads(&self, shard: ShardId, node: u64) -> bool {
         self.running.leader(shard).is_some_and(|(leader, _)| leader == node)
-    }
-
-    /// Keeps a copy of every disk, as it would be after a power cut now.
-    fn copy(&mut self) {
-        let copies = self.machines.iter().map(|(node, machine)| {
-            let content = |file| machine.disk.content(file);
-            (*node, (content(StoreFile::Log), content(StoreFile::State)))
-        });
-        self.copies = copies.collect();
-    }
-
-    /// A member leaves, with its memory or without, and a spare takes its place. Only where all
-    /// others have everything may a memory be lost: a majority must never lose it.
-    fn replace(&mut self, fault: Fault, node: u64, now: u64) {
-        let mut members = self.wanted.wanted();
-        if members.len() < 3 || self.spares.is_empty() {
-            return;
-        }
-        if !self.wanted.settled() || !self.all_have_all() {
-            if now < FAULTS_UNTIL_MS {
-                self.faults.insert(0, Planned { at_ms: now + RETRY_MS, fault });
-                self.faults.sort_by_key(|planned| planned.at_ms);
-            }
-            return;
-        }
-        self.history.add(Fact::Fault(format!("{fault:?} n{node}")));
-        let copy = self.copies.get(&node).cloned();
-        let disk = self.machines[&node].disk.clone();
-        match fault {
-            Fault::Wipe => {
-                self.stop(node, true, now);
-                disk.replace(StoreFile::Log, &[]);
-                disk.replace(StoreFile::State, &[]);
-                self.mark("a node was wiped");
-            }
-            Fault::RollBack => {
-                let Some((log, state)) = copy else { return };
-                if log == disk.content(StoreFile::Log) || log.is_empty() {
-                    return;
-                }
-                self.stop(node, true, now);
-                disk.replace(StoreFile::Log, &log);
-                disk.replace(StoreFile::State, &state);
-                self.mark("a node was taken back");
-            }
-            _replaced_as_it_is => self.mark("a member was replaced"),
-        }
-        if fault != Fault::Replace {
-            self.lost.insert(node);
-            self.history.add(Fact::Forfeits { node });
-        }
-        let Some(spare) = self.spares.pop() else { return };
-        members.remove(&node);
-        members.insert(spare);
-        self.wanted.members(members);
-    }
-
-    /// Whether each member has in its log all that is in its leader's.
-    fn all_have_all(&self) -> bool {
-        let up = self.running.all();
-        let last = |node: u64, shard: ShardId| {
-            let views = up.get(&node).map(|up| up.shards.views())?;
-            Some(views.into_iter().find(|view| view.shard == shard)?.last)
-        };
-        self.writers.shards.iter().all(|shard| {
-            let Some((leader, _)) = self.running.leader(*shard) else { return false };
-            let led = last(leader, *shard);
-            self.wanted.wanted().into_iter().all(|node| last(node, *shard) >= led)
-        })
     }
 
     /// Writes down what each replica holds.

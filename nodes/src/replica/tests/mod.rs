@@ -4,6 +4,7 @@ mod files;
 mod group;
 mod journal;
 mod killed;
+mod roll;
 mod snapshot;
 
 use super::{Alone, Shards, ShardsConfig};

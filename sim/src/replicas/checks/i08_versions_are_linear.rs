@@ -63,6 +63,7 @@ fn violations(history: &[Moment], _: &Ending) -> Vec<String> {
             | Fact::Grants { .. }
             | Fact::Holds { .. }
             | Fact::Forfeits { .. }
+            | Fact::CastOut { .. }
             | Fact::Order(_)
             | Fact::Fault(_)
             | Fact::Mark(_) => {}

@@ -42,6 +42,7 @@ fn violations(history: &[Moment], _: &Ending) -> Vec<String> {
             | Fact::Asks { .. }
             | Fact::Reads { .. }
             | Fact::Holds { .. }
+            | Fact::CastOut { .. }
             | Fact::Order(_)
             | Fact::Fault(_)
             | Fact::Mark(_) => {}
