@@ -1,7 +1,11 @@
 //! The bytes of every frame, as each release wrote them: what is here must be read for ever.
 //!
 //! A line of `golden/RELEASE.txt` is a name and a frame in hexadecimal. The file of this release is
-//! written anew with `OTTO_BLESS=1`; those of earlier releases are never touched.
+//! written anew with `OTTO_BLESS=1`; those of earlier releases are never touched. Every line of
+//! every file is read by this build.
+
+mod answers;
+mod peers;
 
 use super::api::{
     ApiError, Ask, ClientWish, Follow, Followed, ListRuns, ListStages, LogEnd, LogPart, ReadBlob,
@@ -13,6 +17,7 @@ use super::cluster::{
     ChangeMember, ClusterAgent, ClusterView, Live, NewToken, NodeView, TokenPurpose, TokenView,
 };
 use super::join::{ClusterFacts, Enrol, Hidden, Join, JoinError, Joined, NodeAddresses, Renew};
+use super::porter::ALLOWED;
 use super::service::{
     AgentCallsRequest, AgentCallsResponse, ClientCallsRequest, ClientCallsResponse,
     JoinCallsRequest, JoinCallsResponse,
@@ -39,11 +44,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
-use std::path::Path;
+use std::fmt::{self, Write};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
-use tarpc::{ClientMessage, Request, Response, ServerError};
+use tarpc::{ClientMessage, Request, RequestName, Response, ServerError};
 use tokio_serde::{Deserializer, Serializer};
 
 const RUN: RunId = RunId { project: ProjectId(0x0102_0304_0506_0708), number: 412 };
@@ -58,47 +64,84 @@ const LEASE: LeaseId = LeaseId {
 
 /// Frames by name; each was read back and written again to the same bytes.
 #[derive(Default)]
-struct Frames(Vec<(&'static str, Vec<u8>)>);
+struct Frames(Vec<Frame>);
+
+/// A frame of this build, and what reads such a frame of any build.
+struct Frame {
+    name: &'static str,
+    bytes: Vec<u8>,
+    read: fn(&[u8]) -> io::Result<()>,
+    /// The method that it asks for, or the kind of answer that it is.
+    about: Option<String>,
+}
+
+fn read_plain<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<()> {
+    decode::<T>(bytes).map(drop)
+}
+
+fn read_request<Req: DeserializeOwned>(bytes: &[u8]) -> io::Result<ClientMessage<Req>> {
+    let mut answerer = AnswererCodec::<Req, ()>::default();
+    Pin::new(&mut answerer).deserialize(&BytesMut::from(bytes))
+}
+
+fn read_response<Resp: DeserializeOwned>(bytes: &[u8]) -> io::Result<Response<Resp>> {
+    let mut caller = CallerCodec::<(), Resp>::default();
+    Pin::new(&mut caller).deserialize(&BytesMut::from(bytes))
+}
 
 impl Frames {
     fn plain<T: Serialize + DeserializeOwned>(&mut self, name: &'static str, value: &T) {
         let bytes = encode(value).unwrap();
         let again: T = decode(&bytes).unwrap();
         assert_eq!(encode(&again).unwrap(), bytes, "{name}");
-        self.0.push((name, bytes));
+        self.0.push(Frame { name, bytes, read: read_plain::<T>, about: None });
     }
 
     /// A request, in tarpc's envelope, with a deadline that is over: the time left is zero.
     fn request<Req>(&mut self, name: &'static str, message: Req)
     where
-        Req: Serialize + DeserializeOwned,
+        Req: Serialize + DeserializeOwned + RequestName,
     {
+        let about = Some(message.name().to_owned());
         let mut context = tarpc::context::current();
         context.deadline -= Duration::from_mins(1);
         let message = ClientMessage::Request(Request { context, id: 5, message });
         let mut caller = CallerCodec::<Req, ()>::default();
-        let bytes = Pin::new(&mut caller).serialize(&message).unwrap();
-        let mut answerer = AnswererCodec::<Req, ()>::default();
-        let read = Pin::new(&mut answerer).deserialize(&BytesMut::from(&bytes[..])).unwrap();
+        let bytes = Pin::new(&mut caller).serialize(&message).unwrap().to_vec();
+        let read = read_request::<Req>(&bytes).unwrap();
         let ClientMessage::Request(read) = read else { panic!("{name} is no request") };
         let (ClientMessage::Request(sent), id) = (message, read.id) else { unreachable!() };
         assert_eq!(encode(&read.message).unwrap(), encode(&sent.message).unwrap(), "{name}");
         assert_eq!(id, 5, "{name}");
-        self.0.push((name, bytes.to_vec()));
+        let read = |bytes: &[u8]| read_request::<Req>(bytes).map(drop);
+        self.0.push(Frame { name, bytes, read, about });
     }
 
     fn response<Resp>(&mut self, name: &'static str, message: Result<Resp, ServerError>)
     where
-        Resp: Serialize + DeserializeOwned,
+        Resp: Serialize + DeserializeOwned + fmt::Debug,
     {
+        let about = message.as_ref().ok().map(|answer| answer_to(answer));
         let mut answerer = AnswererCodec::<(), Resp>::default();
         let response = Response { request_id: 5, message };
-        let bytes = Pin::new(&mut answerer).serialize(&response).unwrap();
-        let mut caller = CallerCodec::<(), Resp>::default();
-        let read = Pin::new(&mut caller).deserialize(&BytesMut::from(&bytes[..])).unwrap();
+        let bytes = Pin::new(&mut answerer).serialize(&response).unwrap().to_vec();
+        let read = read_response::<Resp>(&bytes).unwrap();
         assert_eq!(Pin::new(&mut answerer).serialize(&read).unwrap(), bytes, "{name}");
-        self.0.push((name, bytes.to_vec()));
+        let read = |bytes: &[u8]| read_response::<Resp>(bytes).map(drop);
+        self.0.push(Frame { name, bytes, read, about });
     }
+}
+
+/// The method that something answers, as a method is named: `ClientCalls.change_member`.
+fn answer_to<Resp: fmt::Debug>(answer: &Resp) -> String {
+    let service = std::any::type_name::<Resp>().rsplit("::").next().unwrap_or_default();
+    let kind = format!("{answer:?}");
+    let kind = kind.split('(').next().unwrap_or_default();
+    let words = kind.chars().enumerate().flat_map(|(at, letter)| {
+        let parts = (at > 0 && letter.is_ascii_uppercase()).then_some('_');
+        parts.into_iter().chain([letter.to_ascii_lowercase()])
+    });
+    format!("{}.{} answered", service.trim_end_matches("Response"), words.collect::<String>())
 }
 
 fn hellos(frames: &mut Frames) {
@@ -109,8 +152,10 @@ fn hellos(frames: &mut Frames) {
     let cancel: ClientMessage<()> =
         ClientMessage::Cancel { trace_context: tarpc::trace::Context::default(), request_id: 5 };
     let mut caller = CallerCodec::<(), ()>::default();
-    frames.0.push(("cancel", Pin::new(&mut caller).serialize(&cancel).unwrap().to_vec()));
-    let throttled = ServerError::new(std::io::ErrorKind::WouldBlock, "throttled".to_owned());
+    let bytes = Pin::new(&mut caller).serialize(&cancel).unwrap().to_vec();
+    let read = |bytes: &[u8]| read_request::<()>(bytes).map(drop);
+    frames.0.push(Frame { name: "cancel", bytes, read, about: None });
+    let throttled = ServerError::new(io::ErrorKind::WouldBlock, "throttled".to_owned());
     frames.response::<()>("server error", Err(throttled));
 }
 
@@ -235,7 +280,7 @@ fn client_responses(frames: &mut Frames) {
     frames.response("client followed", Ok(Resp::Follow(Ok(followed))));
     let end = Some(LogEnd::Cut { missing_bytes: 3 });
     frames.response("client log part", Ok(Resp::Log(Ok(LogPart { bytes: b"hi".to_vec(), end }))));
-    frames.response("client plan", Ok(Resp::Plan(Ok(ByteBuf::from(vec![0x80])))));
+    frames.response("client plan bytes", Ok(Resp::Plan(Ok(ByteBuf::from(vec![0x80])))));
     let reason = Reason { stage: STAGE, path: "Build".to_owned(), text: "runs".to_owned() };
     frames.response("client reasons", Ok(Resp::Why(Ok(vec![reason]))));
     let stage = StageView {
@@ -248,7 +293,7 @@ fn client_responses(frames: &mut Frames) {
         opened: Some(Timestamp(1)),
         settled: Some(Timestamp(2)),
     };
-    frames.response("client stages", Ok(Resp::Stages(Ok(vec![stage]))));
+    frames.response("client stage views", Ok(Resp::Stages(Ok(vec![stage]))));
     frames.response("client stopped", Ok(Resp::Stop(Ok(Stopped::ControlRestarts))));
 }
 
@@ -355,8 +400,7 @@ fn newcomer_frames(frames: &mut Frames) {
     frames.response("newcomer refused", Ok(Resp::Join(Err(refused))));
 }
 
-#[test]
-fn frames_have_the_bytes_of_their_release() {
+fn all() -> Frames {
     let mut frames = Frames::default();
     hellos(&mut frames);
     client_requests(&mut frames);
@@ -364,18 +408,61 @@ fn frames_have_the_bytes_of_their_release() {
     agent_frames(&mut frames);
     newcomer_frames(&mut frames);
     cluster_frames(&mut frames);
+    peers::frames(&mut frames);
+    answers::frames(&mut frames);
+    frames
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rpc/golden")
+}
+
+#[test]
+fn frames_have_the_bytes_of_their_release() {
     let mut text = String::new();
-    for (name, bytes) in &frames.0 {
+    for Frame { name, bytes, .. } in &all().0 {
         let hex = bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         writeln!(text, "{name}: {hex}").unwrap();
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rpc/golden/0.1.txt");
+    let release = env!("CARGO_PKG_VERSION").rsplit_once('.').unwrap().0;
+    let path = folder().join(format!("{release}.txt"));
     if std::env::var_os("OTTO_BLESS").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
-    let golden = std::fs::read_to_string(&path).unwrap();
+    let golden = std::fs::read_to_string(&path).expect("each release has its frames: OTTO_BLESS=1");
     for (ours, theirs) in text.lines().zip(golden.lines()) {
         assert_eq!(ours, theirs);
     }
     assert_eq!(text.lines().count(), golden.lines().count());
+}
+
+#[test]
+fn frames_of_every_release_are_read() {
+    let readers: BTreeMap<&str, _> = all().0.iter().map(|it| (it.name, it.read)).collect();
+    let files = std::fs::read_dir(folder()).unwrap().map(|file| file.unwrap().path());
+    let mut releases = 0;
+    for file in files.filter(|file| file.extension().is_some_and(|kind| kind == "txt")) {
+        releases += 1;
+        for line in std::fs::read_to_string(&file).unwrap().lines() {
+            let (name, hex) = line.split_once(": ").unwrap();
+            let read = readers.get(name).unwrap_or_else(|| panic!("nothing reads {name} any more"));
+            let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+            let bytes: Vec<u8> = pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+            read(&bytes).unwrap_or_else(|error| panic!("{name} of {}: {error}", file.display()));
+        }
+    }
+    assert!(releases > 0);
+}
+
+#[test]
+fn every_method_has_golden_frames_of_its_request_and_its_answer() {
+    let frames = all();
+    let about: BTreeSet<&str> = frames.0.iter().filter_map(|it| it.about.as_deref()).collect();
+    let once: BTreeSet<&str> = frames.0.iter().map(|it| it.name).collect();
+    assert_eq!(once.len(), frames.0.len(), "two frames have one name");
+    for (method, _) in ALLOWED {
+        let answered = format!("{method} answered");
+        assert!(about.contains(method), "no request of {method}");
+        assert!(about.contains(answered.as_str()), "no answer of {method}: {about:?}");
+    }
 }

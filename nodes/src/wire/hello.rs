@@ -122,8 +122,10 @@ pub enum Role {
 /// What the connected end answers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Answer {
+pub(crate) enum Answer {
+    /// Come in: who answers.
     Welcome(Hello),
+    /// Stay out, and why.
     Refused(Refused),
 }
 
