@@ -95,6 +95,7 @@ fn client_answers(frames: &mut Frames) {
     frames.response("client node leaves", Ok(Resp::Stop(Ok(Stopped::Leaves))));
     frames.response("client node stays", Ok(Resp::Stop(Ok(Stopped::Stays))));
     frames.response("client member changed", Ok(Resp::ChangeMember(Ok(()))));
+    frames.response("client level raised", Ok(Resp::RaiseLevel(Ok(()))));
     frames.response("client token created", Ok(Resp::CreateToken(Ok(()))));
     frames.response("client token revoked", Ok(Resp::RevokeToken(Ok(()))));
     let text = || "something".to_owned();

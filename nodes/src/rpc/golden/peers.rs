@@ -3,17 +3,22 @@
 //! What replication asks and answers is its own, so it is told here as text: a name, and the value
 //! as JSON. [`SIGN`], [`PLACE`] and [`BALLOT`] stand for themselves in it.
 
-use super::Frames;
+use super::{Frames, RUN, STAGE};
 use crate::replica::{PeerAnswer, PeerCall};
-use crate::rpc::api::ApiError;
+use crate::rpc::api::{ApiError, ReadBlob};
+use crate::rpc::kept::{AskKept, Kept};
 use crate::rpc::service::{
     ClientCallsRequest, ClientCallsResponse, ClusterError, PeerCallsRequest, PeerCallsResponse,
 };
+use crate::rpc::vouched::{Vouched, VouchedWho};
+use otto_actors::ports::control::BlobPart;
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::{Refusal, Wish};
-use otto_core::ids::NodeId;
+use otto_core::ids::{Attempt, Digest, NodeId, ShardId, TokenHash};
 use otto_core::journal::Head;
+use otto_core::time::Timestamp;
 use serde::de::DeserializeOwned;
+use serde_bytes::ByteBuf;
 
 const SIGN: &str = r#"{"node":1,"birth":7,"starts":3,"session":9}"#;
 const PLACE: &str = r#"{"term":3,"leader":1,"index":12}"#;
@@ -94,7 +99,12 @@ pub(super) fn frames(frames: &mut Frames) {
         frames.response(name, Ok(Resp::Peer(answer)));
     }
     let request = ClientCallsRequest::Agents {};
-    frames.request("peer client", Req::Client { by: "ada".to_owned(), request });
+    let who = VouchedWho::Person(TokenHash([4; 32]));
+    let caller = Vouched { name: "ada".to_owned(), who };
+    frames.request("peer client", Req::Client { caller, request });
+    let caller = Vouched { name: "owner".to_owned(), who: VouchedWho::Owner };
+    let request = ClientCallsRequest::Cluster {};
+    frames.request("peer client owner", Req::Client { caller, request });
     let answer = ClientCallsResponse::Agents(Ok(Vec::new()));
     frames.response("peer client answer", Ok(Resp::Client(Ok(answer))));
     let refused = ApiError::Refused("over".to_owned());
@@ -110,5 +120,38 @@ pub(super) fn frames(frames: &mut Frames) {
     ];
     for (name, error) in errors {
         frames.response(name, Ok(Resp::Cluster(Err(error))));
+    }
+    frames.request("peer clock", Req::Clock {});
+    frames.response("peer clock answer", Ok(Resp::Clock(Timestamp(5))));
+    frames.request("peer reach", Req::Reach { shard: ShardId(1) });
+    frames.response("peer reach answer", Ok(Resp::Reach(Ok(12))));
+    kept(frames);
+}
+
+/// What nodes ask of each other's folders.
+fn kept(frames: &mut Frames) {
+    use {PeerCallsRequest as Req, PeerCallsResponse as Resp};
+    let (digest, attempt) = (Digest([2; 32]), Attempt(1));
+    let read = ReadBlob { digest, offset: 0, limit: 9 };
+    let part = BlobPart { digest, offset: 4, bytes: vec![1], last: true };
+    let (run, stage) = (RUN, STAGE);
+    let asked = [
+        ("peer has blob", AskKept::HasBlob(digest)),
+        ("peer read blob", AskKept::ReadBlob(read)),
+        ("peer keep blob", AskKept::KeepBlob(part)),
+        ("peer read log", AskKept::ReadLog { run, stage, attempt, offset: 1, limit: 9 }),
+        ("peer log length", AskKept::LogLength { run, stage, attempt }),
+    ];
+    for (name, ask) in asked {
+        frames.request(name, Req::Kept { ask });
+    }
+    let answered = [
+        ("peer keeps it", Kept::There),
+        ("peer lacks it", Kept::Absent),
+        ("peer kept bytes", Kept::Bytes(ByteBuf::from(vec![1]))),
+        ("peer kept length", Kept::Length(9)),
+    ];
+    for (name, kept) in answered {
+        frames.response(name, Ok(Resp::Kept(Ok(kept))));
     }
 }
