@@ -1,6 +1,7 @@
 //! The agent on this machine.
 
 use super::build::this_build;
+use super::census::{cast_out, denied_at};
 use super::child::Inheritance;
 use super::identity;
 use super::place::Place;
@@ -38,6 +39,10 @@ const MIN_SLOTS: u32 = 2;
 /// The pause before the agent looks again whether the node beside it has put its identity there.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How often the agent asks whether it still belongs to its cluster, which tells nobody whom it
+/// removes.
+const DOUBT: Duration = Duration::from_secs(20);
+
 /// Runs the agent until its supervisor is gone; the launcher then ends what it had started.
 pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), Refused> {
     let system = |error: io::Error| unfit(place, &error);
@@ -58,18 +63,20 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
                 report.send(&mut reports).ok();
             }
         }
-        let renewing = async {
+        let belonging = async {
             match member {
-                Some(member) => member.keep_valid(place).await,
+                Some(member) => member.belong(place).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            () = side.ended() => {}
-            () = renewing => {}
+            () = side.ended() => Ok(()),
+            refused = belonging => {
+                side.stop().await;
+                Err(refused)
+            }
         }
-        Ok(())
     };
     tokio::select! {
         biased;
@@ -90,6 +97,9 @@ impl Member {
     /// asks of the cluster takes a moment.
     async fn of_cluster(place: &Place) -> Result<Self, Refused> {
         let folder = Folder::new(&place.agent());
+        if let Some(why) = folder.outcast()? {
+            return Err(cast_out(&why));
+        }
         let stored = loop {
             match folder.load()? {
                 Some(stored) => break stored,
@@ -114,13 +124,32 @@ impl Member {
         }
     }
 
-    async fn keep_valid(self, place: &Place) {
-        let (Ok(build), Ok(seed)) = (this_build(), seed()) else {
-            return std::future::pending().await;
+    /// Keeps the certificate valid; returns when the agent was removed from its cluster.
+    async fn belong(self, place: &Place) -> Refused {
+        let (build, seed) = match (this_build(), seed()) {
+            (Ok(build), Ok(seed)) => (build, seed),
+            (Err(error), _) | (_, Err(error)) => return unfit(place, &error),
         };
-        let link = JoinLink::new(Arc::new(self.ways), build);
+        let folder = Folder::new(&place.agent());
+        let link = JoinLink::new(Arc::new(self.ways.clone()), build.clone());
         let chance = Arc::new(SeededChance::new(seed));
-        keep_valid(self.credentials, Folder::new(&place.agent()), link, self.clock, chance).await;
+        let renewing = keep_valid(self.credentials, folder.clone(), link, self.clock, chance);
+        let removed = async {
+            loop {
+                tokio::time::sleep(DOUBT).await;
+                if let Some(why) = denied_at(&self.ways, &build).await {
+                    return why;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            why = removed => match folder.cast_out(&why) {
+                Ok(()) => cast_out(&why),
+                Err(error) => error.into(),
+            },
+            () = renewing => std::future::pending().await,
+        }
     }
 }
 

@@ -102,25 +102,28 @@ impl Census {
             }
             let cluster = Arc::clone(&self.known.borrow());
             for (_, member) in cluster.nodes().filter(|(node, _)| *node != self.me) {
-                let asked = timeout(ALLOWED, self.ask(member.addresses.clone())).await;
-                if let Ok(Some(refused)) = asked {
-                    return Ended::ForGood(refused.what);
+                let way = self.routes.to_any(member.addresses.clone());
+                if let Some(why) = denied_at(&way, &self.build).await {
+                    return Ended::ForGood(why);
                 }
             }
         }
     }
+}
 
-    /// Whether a node has this one's key on its list of those who were removed.
-    async fn ask(&self, addresses: Vec<String>) -> Option<Refused> {
-        let stream = self.routes.to_any(addresses).connect().await.ok()?;
-        let hello = Hello::new(Role::Newcomer, self.build.clone());
-        match introduce(stream, &hello).await {
+/// Why a control node does not let the holder of a certificate in any more: it has its key on its
+/// list of those who were removed. Nothing, where it lets it in or does not answer.
+pub(super) async fn denied_at(way: &dyn Connector, build: &Build) -> Option<String> {
+    let asked = async {
+        let stream = way.connect().await.ok()?;
+        match introduce(stream, &Hello::new(Role::Newcomer, build.clone())).await {
             Err(HelloError::Refused(refused)) if refused.kind == RefusedKind::Forbidden => {
-                Some(refused)
+                Some(refused.what)
             }
             Ok(_) | Err(_) => None,
         }
-    }
+    };
+    timeout(ALLOWED, asked).await.ok().flatten()
 }
 
 /// Why a process must not go on.
@@ -133,17 +136,15 @@ enum Ended {
 
 impl Ended {
     fn of(refusal: Refusal) -> Self {
-        let for_good = matches!(
-            refusal,
-            Refusal::OldDisk { .. }
-                | Refusal::Removed { .. }
-                | Refusal::Unknown { holder: Holder::Node(_) }
-        );
-        if for_good {
-            Self::ForGood(refusal.to_string())
-        } else {
-            Self::Passing(refused(refusal.into()))
+        if let Refusal::Removed { holder } | Refusal::Unknown { holder: holder @ Holder::Node(_) } =
+            refusal
+        {
+            return Self::ForGood(format!("{holder} was removed from this cluster"));
         }
+        if matches!(refusal, Refusal::OldDisk { .. }) {
+            return Self::ForGood(refusal.to_string());
+        }
+        Self::Passing(refused(refusal.into()))
     }
 }
 
@@ -164,7 +165,7 @@ pub(super) fn refused(denial: Denial) -> Refused {
 pub(super) fn cast_out(why: &str) -> Refused {
     Refused::trouble(
         format!("failed to take part in the cluster: {why}"),
-        "empty the data folder and let it join as a new node with a new token; \
-         `otto nodes remove` on another node forgets the old one",
+        "empty the data folder, and let this machine join anew with a new token; where \
+         `otto nodes` on another one still shows what it was, remove that there",
     )
 }

@@ -1,12 +1,12 @@
 //! `otto-node join`: makes this machine a node of a cluster, or an agent of it, and serves.
 
-use super::build::this_build;
+use super::build::{IMAGE, this_build};
 use super::command::{Data, Listening, in_runtime};
 use super::lock::Lock;
 use super::member::unbound;
 use super::place::Place;
 use super::residence::{Residence, address, machine};
-use super::serve::{Circle, Lifetime, Serving, serve, taken};
+use super::serve::taken;
 use super::system::SystemClock;
 use super::ways;
 use crate::identity::LEVELS;
@@ -18,8 +18,12 @@ use clap::Args;
 use otto_core::cluster::state::JoinRole;
 use std::io::{self, Write};
 use std::net::TcpListener;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
+
+/// The variable in which the token may be, in place of an argument that others can see.
+const TOKEN: &str = "OTTO_JOIN_TOKEN";
 
 /// The command's arguments.
 #[derive(Args, Debug)]
@@ -31,7 +35,7 @@ pub(super) struct Join {
     address: String,
     /// What lets this machine in, and says whether it becomes a node or an agent: see `otto-node
     /// token create`
-    #[arg(long, env = "OTTO_JOIN_TOKEN", hide_env_values = true)]
+    #[arg(long, env = TOKEN, hide_env_values = true)]
     token: String,
     #[command(flatten)]
     listening: Listening,
@@ -64,13 +68,7 @@ impl Join {
         if self.only {
             return Ok(ExitCode::SUCCESS);
         }
-        let serving = Serving {
-            lifetime: Lifetime::Service,
-            circle: Circle::AsKept,
-            objects: None,
-            detached: false,
-        };
-        Ok(serve(&place, serving))
+        Err(become_served(&place))
     }
 
     fn join(&self, place: &Place, role: JoinRole, token: &Token) -> Result<Member, Refused> {
@@ -109,6 +107,18 @@ impl Join {
         ways::remember(place, &known)?;
         Ok(member)
     }
+}
+
+/// Goes on as `otto-node serve`, so that no list of processes shows the token for as long as the
+/// node lives. Returns where that cannot be.
+fn become_served(place: &Place) -> Refused {
+    let mut serve = Command::new(IMAGE);
+    serve.arg0("otto-node").args(["serve", "--data"]).arg(place.data());
+    let error = serve.env_remove(TOKEN).exec();
+    Refused::trouble(
+        format!("failed to start the node: {error}"),
+        "it has joined; start it with otto-node serve",
+    )
 }
 
 /// Where others will reach this node: it is tried before the token is used.

@@ -193,7 +193,7 @@ async fn welcome_peer(
 
 async fn turn_away(guest: Guest) -> Result<(), HelloError> {
     let what = "this node takes no other node: it is alone".to_owned();
-    let help = "use it by itself: this release cannot join nodes yet".to_owned();
+    let help = "let it found a cluster: otto-node serve, without --alone".to_owned();
     guest.refuse(Refused { kind: RefusedKind::Forbidden, what, help }).await
 }
 

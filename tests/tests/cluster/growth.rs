@@ -86,5 +86,8 @@ fn an_agent_alone_works_for_the_cluster() {
     let said = city.serve_with(2, "otto-node serve", &[("PATH", &path)]);
     assert!(said.contains("agent"), "{said}");
     city.succeed(1, "otto run");
+    let name = said.split_whitespace().nth(1).expect("it says its name");
+    city.succeed(1, &format!("otto nodes remove {name}"));
+    until("the agent to notice", || city.complained(2).contains("was removed from this cluster"));
     city.end();
 }

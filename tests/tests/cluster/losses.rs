@@ -90,7 +90,7 @@ fn a_node_whose_store_was_wiped_does_not_come_back() {
         let ended = city.run(2, "otto-node serve");
         assert_eq!(ended.code, Some(5), "{ended:?}");
         assert!(ended.stderr.contains("this node was n2, and what it had in"), "{ended:?}");
-        assert!(ended.stderr.contains("join as a new node with a new token"), "{ended:?}");
+        assert!(ended.stderr.contains("join anew with a new token"), "{ended:?}");
     }
 }
 

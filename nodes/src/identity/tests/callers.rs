@@ -2,7 +2,9 @@
 
 use super::town::{Town, admin};
 use crate::client::ClientError;
-use crate::identity::renewal::keep_valid;
+use crate::identity::door::Reception;
+use crate::identity::join::enrol_here;
+use crate::identity::renewal::{Renewal, bridge, keep_valid};
 use crate::identity::tls::Credentials;
 use crate::identity::token::{Purpose, Token};
 use crate::network::Connector;
@@ -11,6 +13,7 @@ use crate::rpc::agent_link::AgentLink;
 use crate::rpc::api::Stop;
 use crate::rpc::cluster::{ChangeMember, NewToken, TokenPurpose};
 use crate::wire::hello::{Build, Hello, HelloError, Role, introduce};
+use otto_actors::ports::clock::Clock as _;
 use otto_actors::ports::control::{Bid, Control, LinkError};
 use otto_core::capability::Capabilities;
 use otto_core::cluster::command::Wish;
@@ -155,6 +158,32 @@ async fn a_certificate_is_renewed_by_itself() {
     }
     renewing.abort();
     assert!(credentials.said().certificate.renewal() > before.not_after);
+}
+
+#[tokio::test]
+async fn a_control_node_that_was_off_for_too_long_comes_back() {
+    let town = Town::found().await;
+    let folder = town.machine("n1");
+    let load = || folder.load().unwrap().unwrap();
+    let authority = || folder.authority().unwrap().unwrap();
+    let before = load().said;
+    let kept = bridge(load(), &folder, &authority(), town.clock.now()).unwrap();
+    assert_eq!((kept.said, load().said), (before, before), "it is valid still");
+    town.clock.pass(Span::hours(24 * 7));
+    let bridged = bridge(load(), &folder, &authority(), town.clock.now()).unwrap();
+    assert_eq!(load().said, bridged.said, "it is on disk, too");
+    assert!(bridged.said.certificate.not_after > town.clock.now());
+    let credentials = Credentials::new(bridged).unwrap();
+    let reception = Arc::new(Reception { authority: authority(), admission: town.hall.clone() });
+    reception.renew(&town.credentials, &folder).await.unwrap();
+    assert_eq!(greeted(&town, Some(&credentials), Role::Control).await, "welcome");
+    reception.renew(&credentials, &folder).await.unwrap();
+    let after = credentials.said().certificate;
+    assert!(after.serial > before.certificate.serial, "the cluster knows of this one");
+    assert!(after.not_after > town.clock.now().after(Span::hours(23)));
+    let beside = town.machine("beside");
+    let agent = enrol_here(&reception, &credentials, "n1", &beside).await.unwrap();
+    assert!(matches!(agent.stored.said.subject.holder, Holder::Agent(_)));
 }
 
 /// What a client is told by its node.
