@@ -174,7 +174,8 @@ async fn a_control_node_that_was_off_for_too_long_comes_back() {
     assert_eq!(load().said, bridged.said, "it is on disk, too");
     assert!(bridged.said.certificate.not_after > town.clock.now());
     let credentials = Credentials::new(bridged).unwrap();
-    let reception = Arc::new(Reception { authority: authority(), admission: town.hall.clone() });
+    let admission = town.hall.clone();
+    let reception = Arc::new(Reception { authority: authority(), admission, incarnation: 0 });
     reception.renew(&town.credentials, &folder).await.unwrap();
     assert_eq!(greeted(&town, Some(&credentials), Role::Control).await, "welcome");
     reception.renew(&credentials, &folder).await.unwrap();
