@@ -53,7 +53,8 @@ impl Listener for OwnerListener {
 /// Whether a process descends from a child of this one. What a step starts does for as long as it
 /// lives, however it hides: launcher and stage process adopt the orphans below them.
 fn is_below_a_child(peer: i32, top: i32) -> bool {
-    // Steps are in this process's namespace or in one below it. Who is in another one has no number.
+    // Steps are in this process's namespace or in one below it. Who is in another one has no
+    // number.
     if peer == 0 {
         return false;
     }

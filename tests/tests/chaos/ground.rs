@@ -40,7 +40,8 @@ pub(crate) fn on_ground(test: &str, run: impl FnOnce(&Ground)) {
     assert!(status.success(), "it failed within its namespaces: {status}");
 }
 
-/// A command that runs the program that follows in new namespaces, and ends all in them with itself.
+/// A command that runs the program that follows in new namespaces, and ends all in them with
+/// itself.
 fn apart() -> Command {
     let mut command = Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {
