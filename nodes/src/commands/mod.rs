@@ -44,6 +44,7 @@ mod settings;
 mod snapshot;
 mod steps;
 mod tools;
+mod upgrade;
 mod view;
 mod waiting;
 mod watch;
@@ -126,10 +127,11 @@ enum Command {
     /// Say why a run or a stage is where it is
     Why(why::Why),
     /// Show the cluster's nodes and agents: list, drain, resume, remove
-    #[command(hide = true)]
     Nodes(nodes::Nodes),
     /// Show the exact state of a run at any time
     Replay(replay::Replay),
+    /// Find out whether this build may take over, and raise the cluster's level
+    Upgrade(upgrade::Upgrade),
     /// Step libraries: list, docs, new, test, pack
     Steps(steps::Steps),
     /// Sign in to a cluster
@@ -239,6 +241,7 @@ impl Command {
             | Self::Why(_)
             | Self::Nodes(_)
             | Self::Replay(_)
+            | Self::Upgrade(_)
             | Self::Steps(_)
             | Self::Login(_)
             | Self::Ctx(_)
@@ -264,6 +267,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
         Command::Why(why) => why.run(context),
         Command::Nodes(nodes) => nodes.run(context),
         Command::Replay(replay) => replay.run(context),
+        Command::Upgrade(upgrade) => upgrade.run(context),
         Command::Steps(steps) => steps.run(context),
         Command::Login(login) => login.run(context),
         Command::Ctx(ctx) => ctx.run(context),

@@ -3,8 +3,6 @@
 use super::fault::{Exit, Fault, Id};
 use super::screen::Paint;
 use super::{Context, clock, session};
-use crate::client::ClientError;
-use crate::rpc::api::ApiError;
 use crate::rpc::cluster::{ChangeMember, ClusterAgent, ClusterView, NodeView};
 use clap::{Args, Subcommand};
 use otto_core::cluster::state::{Standing, Wanted};
@@ -51,14 +49,14 @@ impl Nodes {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Fault> {
         session::block_on(async {
             let client = session::connect(context).await?;
-            let view = client.cluster().await.map_err(fault)?;
+            let view = client.cluster().await.map_err(session::refusal)?;
             let change = match self.what {
                 None | Some(What::List) => return show(context, &view),
                 Some(What::Drain { node }) => ChangeMember::Drain(node),
                 Some(What::Resume { node }) => ChangeMember::Resume(node),
                 Some(What::Remove { member }) => removal(&view, &member)?,
             };
-            client.change_member(change).await.map_err(fault)?;
+            client.change_member(change).await.map_err(session::refusal)?;
             context.screen.tell(granted(change));
             Ok(Exit::Done)
         })
@@ -204,19 +202,12 @@ fn page(view: &ClusterView) -> Value {
     })
 }
 
-/// What a cluster's refusal is to a person.
-fn fault(error: ClientError) -> Fault {
-    let ClientError::Api(ApiError::Refused(text)) = error else { return session::fault(error) };
-    let (what, help) = text.rsplit_once("; ").unwrap_or((&text, "see `otto nodes`"));
-    Fault::usage(Id::Refused, format!("failed to {what}")).help(help)
-}
-
 #[cfg(test)]
 mod tests {
     use super::{page, removal, table, warnings};
     use crate::commands::screen::Paint;
     use crate::rpc::cluster::{ChangeMember, ClusterAgent, ClusterView, Live, NodeView};
-    use otto_core::cluster::state::{Standing, Wanted};
+    use otto_core::cluster::state::{Levels, Standing, Wanted};
     use otto_core::cluster::survival::Survival;
     use otto_core::ids::{AgentId, ClusterId, KeyId, NodeId};
     use otto_core::time::Timestamp;
@@ -231,6 +222,7 @@ mod tests {
             joined: Timestamp(0),
             certificate_until: Timestamp(86_400_000),
             live,
+            levels: Some(Levels { oldest: 1, newest: 1 }),
         }
     }
 

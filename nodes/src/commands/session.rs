@@ -190,6 +190,13 @@ pub(super) fn fault(error: ClientError) -> Fault {
     }
 }
 
+/// What a cluster's refusal is to a person.
+pub(super) fn refusal(error: ClientError) -> Fault {
+    let ClientError::Api(ApiError::Refused(text)) = error else { return fault(error) };
+    let (what, help) = text.rsplit_once("; ").unwrap_or((&text, "see `otto nodes`"));
+    Fault::usage(Id::Refused, format!("failed to {what}")).help(help)
+}
+
 /// Which run is meant, and which of its stages.
 #[derive(Args, Debug)]
 pub(super) struct Target {

@@ -314,7 +314,8 @@ async fn reasons_of(
     Ok(texts)
 }
 
-fn stage_view(run: &Run, id: StageId) -> StageView {
+/// A stage as clients without a replica of the run see it.
+pub(crate) fn stage_view(run: &Run, id: StageId) -> StageView {
     let path = run.plan().stage(id).path.clone();
     let state = run.stage(id);
     let outcome = state.and_then(StageState::outcome);

@@ -16,6 +16,7 @@ mod shelves;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use desk::stage_view;
 pub use forward::{Directory, HopError, Hops, Neighbours};
 pub use presence::Presence;
 pub use shards::{OpenShard, OpenStore};

@@ -1,7 +1,7 @@
 //! What people send and get about the cluster itself. Fields are only ever added, with defaults.
 
 use otto_core::cluster::Cluster;
-use otto_core::cluster::state::{JoinRole, Member, Standing, UserRole, Wanted};
+use otto_core::cluster::state::{JoinRole, Levels, Member, Standing, UserRole, Wanted};
 use otto_core::cluster::survival::Survival;
 use otto_core::ids::{AgentId, ClusterId, KeyId, NodeId, TokenHash};
 use otto_core::time::Timestamp;
@@ -60,6 +60,9 @@ pub struct NodeView {
     pub certificate_until: Timestamp,
     /// How it is now.
     pub live: Live,
+    /// What its build understands; left out by earlier releases.
+    #[serde(default)]
+    pub levels: Option<Levels>,
 }
 
 /// An agent that belongs to a cluster.
@@ -94,6 +97,7 @@ impl ClusterView {
             joined: member.joined,
             certificate_until: member.certificate.not_after,
             live: live.get(&node).copied().unwrap_or_default(),
+            levels: Some(member.levels),
         };
         let agents = cluster.agents().map(|(agent, it)| ClusterAgent {
             agent,

@@ -247,6 +247,7 @@ fn cluster_frames(frames: &mut Frames) {
         joined: Timestamp(1),
         certificate_until: Timestamp(2),
         live: Live { reachable: true, leads: 3, lag: 4 },
+        levels: Some(Levels { oldest: 1, newest: 2 }),
     };
     let agent = ClusterAgent {
         agent: AGENT.agent,

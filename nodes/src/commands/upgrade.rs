@@ -1,0 +1,288 @@
+//! `otto upgrade`: whether all live runs are the same under this build, and the cluster's level.
+//!
+//! A run is its journal, replayed. So a build is fit to take over where every journal leads to the
+//! same run under it as under the one that serves now.
+
+use super::fault::{Exit, Fault};
+use super::{Context, session};
+use crate::client::{Client, ClientError};
+use crate::control::stage_view;
+use crate::identity::LEVELS;
+use crate::rpc::api::{Follow, ListRuns, ListStages, Listed, StageView};
+use crate::rpc::cluster::ClusterView;
+use clap::Args;
+use otto_core::journal::decode;
+use otto_core::run::Run;
+use otto_core::run::event::Entry;
+use serde_json::{Value, json};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// The command's arguments.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  otto upgrade              the cluster's level, and what each node's build understands
+  otto upgrade --check      with the new otto: do all live runs replay the same under it?
+  otto upgrade --raise      when all nodes have the new release: there is no way back
+
+A new release works at the old level, and can be rolled back, until the level is raised.")]
+pub(super) struct Upgrade {
+    /// Replay the journals of all live runs under this build, and say which would differ
+    #[arg(long, conflicts_with = "raise")]
+    check: bool,
+    /// Also of those that have ended
+    #[arg(long, requires = "check")]
+    all: bool,
+    /// Let everything be written that all nodes understand
+    #[arg(long)]
+    raise: bool,
+}
+
+/// What became of a run.
+struct Verdict {
+    run: Listed,
+    /// What differs; nothing where it is the same.
+    differs: Option<String>,
+}
+
+impl Upgrade {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, Fault> {
+        session::block_on(async {
+            let client = session::connect(context).await?;
+            if self.check {
+                let verdicts = check(&client, self.all).await?;
+                return tell(context, &verdicts, self.all);
+            }
+            let view = client.cluster().await.map_err(session::refusal)?;
+            if !self.raise {
+                return show(context, &view);
+            }
+            let to = newest(&view);
+            client.raise_level(to).await.map_err(session::refusal)?;
+            let view = client.cluster().await.map_err(session::refusal)?;
+            context.screen.tell(format!("the cluster's level is {}", view.level));
+            Ok(Exit::Done)
+        })
+    }
+}
+
+/// The newest level that this build and all nodes understand.
+fn newest(view: &ClusterView) -> u32 {
+    let levels = view.nodes.iter().filter_map(|node| node.levels).map(|levels| levels.newest);
+    levels.min().unwrap_or(LEVELS.newest).max(view.level)
+}
+
+fn show(context: &Context, view: &ClusterView) -> Result<Exit, Fault> {
+    let newest = newest(view);
+    if context.json {
+        let node = |node: &crate::rpc::cluster::NodeView| json!({ "node": node.node.to_string(), "levels": node.levels });
+        let nodes: Vec<Value> = view.nodes.iter().map(node).collect();
+        let page = json!({ "level": view.level, "possible": newest, "nodes": nodes });
+        context.screen.data(format!("{page}\n"))?;
+        return Ok(Exit::Done);
+    }
+    let mut lines = vec![format!("level {}\n", view.level)];
+    for node in &view.nodes {
+        let levels = match node.levels {
+            Some(levels) if levels.oldest == levels.newest => format!("level {}", levels.newest),
+            Some(levels) => format!("levels {} to {}", levels.oldest, levels.newest),
+            None => "what an earlier release does".to_owned(),
+        };
+        lines.push(format!("{}  understands {levels}\n", node.node));
+    }
+    context.screen.data(lines.concat())?;
+    if newest > view.level {
+        context.screen.tell(format!("it can be raised to {newest}: otto upgrade --raise"));
+    }
+    Ok(Exit::Done)
+}
+
+fn tell(context: &Context, verdicts: &[Verdict], ended_too: bool) -> Result<Exit, Fault> {
+    let differing = verdicts.iter().filter(|verdict| verdict.differs.is_some()).count();
+    if context.json {
+        let one = |verdict: &Verdict| {
+            json!({
+                "run": verdict.run.run.number,
+                "project": verdict.run.summary.project,
+                "entries": verdict.run.version,
+                "same": verdict.differs.is_none(),
+                "differs": verdict.differs,
+            })
+        };
+        let page: Vec<Value> = verdicts.iter().map(one).collect();
+        context.screen.data(format!("{}\n", Value::Array(page)))?;
+    }
+    for verdict in verdicts {
+        let Some(differs) = &verdict.differs else { continue };
+        let (number, project) = (verdict.run.run.number, &verdict.run.summary.project);
+        let word = context.screen.err.error("differs");
+        context.screen.tell(format!("{word}: run {number} of {project}: {differs}"));
+    }
+    let runs = if ended_too { "runs" } else { "live runs" };
+    context.screen.tell(match (verdicts.len(), differing) {
+        (0, _) => format!("there are no {runs}"),
+        (all, 0) => format!("{all} of {all} {runs} replay the same under this build"),
+        (all, some) => format!("{some} of {all} {runs} would differ: keep the present build"),
+    });
+    Ok(if differing == 0 { Exit::Done } else { Exit::RunFailed })
+}
+
+/// Replays all runs that still owe something; or all that there are.
+async fn check(client: &Client, ended_too: bool) -> Result<Vec<Verdict>, Fault> {
+    let mut verdicts = Vec::new();
+    let mut before = None;
+    loop {
+        let list = ListRuns { project: None, before, limit: PAGE };
+        let page = client.runs(list).await.map_err(session::fault)?;
+        for listed in &page {
+            if ended_too || !listed.summary.retired {
+                verdicts.push(compare(client, listed).await?);
+            }
+        }
+        before = page.last().map(|listed| listed.run);
+        if page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+            return Ok(verdicts);
+        }
+    }
+}
+
+/// How many runs are listed at once.
+const PAGE: u32 = 100;
+/// How many stages are listed at once.
+const STAGES: u32 = 1000;
+/// How often a run is looked at again that goes on while it is looked at.
+const LOOKS: u32 = 10;
+
+/// Compares a run as the node has it with what its journal leads to here.
+async fn compare(client: &Client, listed: &Listed) -> Result<Verdict, Fault> {
+    let mut look = 0;
+    loop {
+        look += 1;
+        let first = client.run(listed.run).await.map_err(session::fault)?;
+        let theirs = stages(client, listed).await?;
+        let differs = match entries(client, &first).await {
+            Ok(entries) => difference(client, &first, &theirs, &entries).await?,
+            Err(Unread::Client(error)) => return Err(session::fault(error)),
+            Err(Unread::Entry(cause)) => Some(cause),
+        };
+        let last = client.run(listed.run).await.map_err(session::fault)?;
+        // What moved meanwhile was not compared with itself.
+        if differs.is_none() || last.version == first.version || look == LOOKS {
+            return Ok(Verdict { run: last, differs });
+        }
+    }
+}
+
+async fn stages(client: &Client, listed: &Listed) -> Result<Vec<StageView>, Fault> {
+    let mut all = Vec::new();
+    loop {
+        let from = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let list = ListStages { run: listed.run, from, limit: STAGES };
+        let page = client.stages(list).await.map_err(session::fault)?;
+        let over = page.is_empty();
+        all.extend(page);
+        if over {
+            return Ok(all);
+        }
+    }
+}
+
+/// Why a journal was not read.
+enum Unread {
+    Client(ClientError),
+    Entry(String),
+}
+
+/// The entries of a run, up to what lists show of it.
+async fn entries(client: &Client, listed: &Listed) -> Result<Vec<Entry>, Unread> {
+    let mut entries = Vec::new();
+    while (entries.len() as u64) < listed.version {
+        let follow = Follow { run: listed.run, after: entries.len() as u64, wait_ms: 0 };
+        let part = client.entries(follow).await.map_err(Unread::Client)?;
+        if part.entries.is_empty() {
+            break;
+        }
+        for bytes in &part.entries {
+            let entry: Result<Entry, _> = decode("journal entry", bytes);
+            let number = entries.len() + 1;
+            let unread = |error| Unread::Entry(format!("entry {number}: failed to {error}"));
+            entries.push(entry.map_err(unread)?);
+        }
+    }
+    entries.truncate(usize::try_from(listed.version).unwrap_or(usize::MAX));
+    Ok(entries)
+}
+
+/// What is another under this build; nothing where all is the same.
+async fn difference(
+    client: &Client,
+    listed: &Listed,
+    theirs: &[StageView],
+    entries: &[Entry],
+) -> Result<Option<String>, Fault> {
+    let plan = match session::plan(client, listed).await {
+        Ok(plan) => Arc::new(plan),
+        Err(_) => return Ok(Some("its plan cannot be read".to_owned())),
+    };
+    let replayed = catch_unwind(AssertUnwindSafe(|| Run::replay(listed.run, plan, entries)));
+    let Ok(run) = replayed else { return Ok(Some("its replay ends in a panic".to_owned())) };
+    let ours: Vec<StageView> = run.stages().map(|(id, ..)| stage_view(&run, id)).collect();
+    let stage = ours.iter().zip(theirs).find(|(ours, theirs)| ours != theirs);
+    Ok(if let Some((ours, theirs)) = stage {
+        let path = if ours.path.is_empty() { "the whole" } else { &ours.path };
+        Some(format!("{path} is {:?} here, {:?} there", ours.phase, theirs.phase))
+    } else if ours.len() != theirs.len() {
+        Some(format!("it has {} stages here, {} there", ours.len(), theirs.len()))
+    } else if run.summary() != listed.summary {
+        Some("what lists show of it".to_owned())
+    } else {
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest;
+    use crate::rpc::cluster::{ClusterView, Live, NodeView};
+    use otto_core::cluster::state::{Levels, Standing, Wanted};
+    use otto_core::cluster::survival::Survival;
+    use otto_core::ids::{ClusterId, KeyId, NodeId};
+    use otto_core::time::Timestamp;
+
+    fn view(level: u32, nodes: &[Option<u32>]) -> ClusterView {
+        let node = |(place, newest): (usize, &Option<u32>)| NodeView {
+            node: NodeId(place as u64 + 1),
+            name: "m".to_owned(),
+            addresses: Vec::new(),
+            standing: Standing::Voter,
+            wanted: Wanted::Serve,
+            joined: Timestamp(0),
+            certificate_until: Timestamp(0),
+            live: Live::default(),
+            levels: newest.map(|newest| Levels { oldest: 1, newest }),
+        };
+        ClusterView {
+            cluster: ClusterId([7; 16]),
+            authority: KeyId([1; 32]),
+            shards: 8,
+            level,
+            nodes: nodes.iter().enumerate().map(node).collect(),
+            agents: Vec::new(),
+            survival: Survival::of(1, 1),
+            shared_store: false,
+        }
+    }
+
+    #[test]
+    fn the_level_rises_to_what_all_understand() {
+        for (level, nodes, to) in [
+            (1, vec![Some(1), Some(1)], 1),
+            (1, vec![Some(2), Some(1)], 1),
+            (1, vec![Some(3), Some(2)], 2),
+            (2, vec![Some(2)], 2),
+        ] {
+            assert_eq!(newest(&view(level, &nodes)), to, "{level} {nodes:?}");
+        }
+    }
+}
