@@ -7,3 +7,4 @@ mod city;
 mod entrance;
 mod growth;
 mod losses;
+mod people;
