@@ -64,6 +64,7 @@ pub(super) async fn run(
     if founds {
         found(place, &identity, &address, &outside, &config).await?;
     }
+    let config = ControlConfig { address: format!("{address} and {}", config.address), ..config };
     let node = Node::open(place, residence, identity, &config, &outside, tcp).await?;
     let ended = node.take_part(place, outside, config, Greeting { founds, address, tell }).await;
     if let Err(fault) = node.shards.end().await {

@@ -30,6 +30,8 @@ fn a_local_node_grows_into_three_with_a_run_in_flight() {
     city.join(3);
     city.await_voters(3);
     assert_eq!(city.view(3)["survivable_losses"], 1);
+    let status = city.succeed(3, "otto-node status");
+    assert!(status.contains(&city.address(3)), "{status}");
     city.world.make_file("go");
     let ended = run.ended();
     assert_eq!(ended.code, Some(0), "{ended:?}");

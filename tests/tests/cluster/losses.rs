@@ -95,6 +95,24 @@ fn a_node_whose_store_was_wiped_does_not_come_back() {
 }
 
 #[test]
+fn a_founder_whose_disk_was_wiped_founds_another_cluster() {
+    let city = City::of(3, "pipeline { steps { sh 'echo ran >> OUT/truth' } }");
+    let before = city.view(2)["cluster"].clone();
+    city.kill(1);
+    fs::remove_dir_all(city.data(1)).expect("its node has ended");
+    fs::create_dir(city.data(1)).expect("a folder");
+    city.found();
+    let other = city.view(1);
+    assert_ne!(other["cluster"], before, "nobody took it for who it was");
+    assert_eq!(other["nodes"].as_array().map(Vec::len), Some(1));
+    city.succeed(2, "otto run");
+    assert_eq!(city.world.truth(), ["ran"]);
+    until("n1 to be missed", || city.seen(3, "n1").is_some_and(|n1| n1["reachable"] == false));
+    assert_eq!(city.view(3)["cluster"], before);
+    city.end();
+}
+
+#[test]
 fn a_copied_disk_does_not_come_back() {
     let city = City::of(3, "pipeline { steps { sh 'true' } }");
     city.stop(3);
