@@ -47,8 +47,12 @@ impl Shelves {
         awake.map(|(node, address)| (*node, address.clone())).collect()
     }
 
-    /// Asks all of them at once; answers what came.
-    async fn ask(&self, ask: AskKept) -> Vec<Kept> {
+    /// Asks all of them at once; answers what came, and whether nobody was left out.
+    async fn ask(&self, ask: AskKept) -> (Vec<Kept>, bool) {
+        let others = {
+            let directory = self.neighbours.directory.borrow();
+            directory.nodes.keys().filter(|node| **node != self.neighbours.node).count()
+        };
         let calls = self.awake().into_iter().map(|(node, address)| {
             let ask = ask.clone();
             async move {
@@ -57,7 +61,7 @@ impl Shelves {
                     Ok(Ok(kept)) => return Some(kept),
                     Ok(Err(HopError::Refused(cause))) => {
                         tracing::debug!(%node, %cause, "a neighbour does not keep this");
-                        return None;
+                        return Some(Kept::Absent);
                     }
                     Ok(Err(HopError::Later(cause))) => cause,
                     Err(_) => format!("no answer in {} s", ALLOWED.as_secs()),
@@ -68,7 +72,9 @@ impl Shelves {
                 None
             }
         });
-        join_all(calls).await.into_iter().flatten().collect()
+        let answers: Vec<Kept> = join_all(calls).await.into_iter().flatten().collect();
+        let all = answers.len() >= others;
+        (answers, all)
     }
 }
 
@@ -92,7 +98,7 @@ impl Blobs for BlobsOfAll {
         if self.own.has(digest).await? {
             return Ok(true);
         }
-        Ok(self.shelves.ask(AskKept::HasBlob(digest)).await.contains(&Kept::There))
+        Ok(self.shelves.ask(AskKept::HasBlob(digest)).await.0.contains(&Kept::There))
     }
 
     async fn put(&self, part: BlobPart) -> Result<(), BlobError> {
@@ -107,12 +113,19 @@ impl Blobs for BlobsOfAll {
             answer => return answer,
         }
         let read = ReadBlob { digest, offset, limit };
-        let found = self.shelves.ask(AskKept::ReadBlob(read)).await;
+        let (found, all) = self.shelves.ask(AskKept::ReadBlob(read)).await;
         let bytes = found.into_iter().find_map(|kept| match kept {
             Kept::Bytes(bytes) => Some(bytes.into_vec()),
             Kept::There | Kept::Absent | Kept::Length(_) => None,
         });
-        bytes.ok_or(BlobError::Absent(digest))
+        bytes.ok_or_else(|| {
+            if all {
+                BlobError::Absent(digest)
+            } else {
+                // Whoever does not answer now may have it.
+                BlobError::Store(format!("find blob {digest} at the nodes that answer"))
+            }
+        })
     }
 }
 
@@ -147,7 +160,8 @@ impl Logs for LogsOfAll {
         }
         let LogId { run, stage, attempt } = log;
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let found = self.shelves.ask(AskKept::ReadLog { run, stage, attempt, offset, limit }).await;
+        let ask = AskKept::ReadLog { run, stage, attempt, offset, limit };
+        let (found, _) = self.shelves.ask(ask).await;
         let parts = found.into_iter().filter_map(|kept| match kept {
             Kept::Bytes(bytes) => Some(bytes.into_vec()),
             Kept::There | Kept::Absent | Kept::Length(_) => None,
@@ -159,7 +173,7 @@ impl Logs for LogsOfAll {
     async fn length(&self, log: LogId) -> Result<u64, LogError> {
         let here = self.own.length(log).await?;
         let LogId { run, stage, attempt } = log;
-        let found = self.shelves.ask(AskKept::LogLength { run, stage, attempt }).await;
+        let (found, _) = self.shelves.ask(AskKept::LogLength { run, stage, attempt }).await;
         let lengths = found.into_iter().filter_map(|kept| match kept {
             Kept::Length(length) => Some(length),
             Kept::There | Kept::Absent | Kept::Bytes(_) => None,
