@@ -1,11 +1,12 @@
 //! From the parser's pairs to the syntax tree.
 
 use crate::diagnostic::{Diagnostic, Id};
+use crate::matched::{Matched, Part, Parts};
 use crate::parse::{Reader, Rule};
 use crate::tree::{Argument, Body, Condition, Expression, Kind, Name};
 use crate::tree::{Piece, Place, Shape, Statement, Used};
 use otto_core::gate::Operator;
-use pest::{Parser, iterators::Pair, iterators::Pairs};
+use pest::Parser;
 
 /// How many comparisons one condition may join, how many `!` may stand in a row, and how deep a
 /// text with `${}` may nest or how many comments it may hold.
@@ -38,37 +39,34 @@ pub(crate) struct Builder<'a> {
 
 impl Builder<'_> {
     /// All statements of a file.
-    pub(crate) fn file(&mut self, mut pairs: Pairs<'_, Rule>) -> Vec<Statement> {
-        pairs.next().map_or_else(Vec::new, |file| self.statements(file))
+    pub(crate) fn file(&mut self, matched: &Matched<'_>) -> Vec<Statement> {
+        matched.whole().map_or_else(Vec::new, |file| self.statements(file))
     }
 
-    fn place(&self, pair: &Pair<'_, Rule>) -> Place {
-        let span = pair.as_span();
-        let end = span.start() + written(pair).len();
-        self.origin.place(self.offset + span.start(), self.offset + end)
+    fn place(&self, part: Part<'_>) -> Place {
+        self.origin.place(self.offset + part.start(), self.offset + part.end())
     }
 
-    fn statements(&mut self, pair: Pair<'_, Rule>) -> Vec<Statement> {
-        let inner = parts(pair).filter(|part| part.as_rule() != Rule::EOI);
-        inner.map(|part| self.statement(part)).collect()
+    fn statements(&mut self, part: Part<'_>) -> Vec<Statement> {
+        part.parts().map(|part| self.statement(part)).collect()
     }
 
-    fn body(&mut self, pair: Pair<'_, Rule>) -> Body {
-        Body { place: self.place(&pair), statements: self.statements(pair) }
+    fn body(&mut self, part: Part<'_>) -> Body {
+        Body { place: self.place(part), statements: self.statements(part) }
     }
 
-    fn statement(&mut self, pair: Pair<'_, Rule>) -> Statement {
-        match pair.as_rule() {
-            Rule::uses => self.uses(pair),
-            Rule::declarations => self.declarations(pair),
-            Rule::conditions => self.conditions(pair),
-            _ => self.named(pair),
+    fn statement(&mut self, part: Part<'_>) -> Statement {
+        match part.rule() {
+            Rule::uses => self.uses(part),
+            Rule::declarations => self.declarations(part),
+            Rule::conditions => self.conditions(part),
+            _ => self.named(part),
         }
     }
 
-    fn named(&mut self, pair: Pair<'_, Rule>) -> Statement {
-        let place = self.place(&pair);
-        let mut inner = parts(pair);
+    fn named(&mut self, part: Part<'_>) -> Statement {
+        let place = self.place(part);
+        let mut inner = part.parts();
         let name = self.first_name(&mut inner, place);
         let shape = match inner.next() {
             None => Shape::Word,
@@ -77,11 +75,11 @@ impl Builder<'_> {
         Statement { name, shape, place }
     }
 
-    fn tail(&mut self, tail: Pair<'_, Rule>, behind: Option<Pair<'_, Rule>>) -> Shape {
+    fn tail(&mut self, tail: Part<'_>, behind: Option<Part<'_>>) -> Shape {
         let body = behind.map(|body| self.body(body));
-        match (tail.as_rule(), body) {
-            (Rule::assigned, _) => Shape::Property(self.first_expression(tail)),
-            (Rule::pointed, _) => Shape::Arrow(self.first_expression(tail)),
+        match (tail.rule(), body) {
+            (Rule::assigned, _) => Shape::Property(self.expression(tail)),
+            (Rule::pointed, _) => Shape::Arrow(self.expression(tail)),
             (Rule::arguments, body) => Shape::Call { arguments: self.arguments(tail), body },
             (Rule::head, Some(body)) => Shape::Block { head: Some(self.listed(tail)), body },
             (Rule::head, None) => Shape::Head(self.listed(tail)),
@@ -92,58 +90,58 @@ impl Builder<'_> {
     /// The statement's first word; every rule that has one starts with it.
     fn first_name<'i>(
         &mut self,
-        inner: &mut impl Iterator<Item = Pair<'i, Rule>>,
+        inner: &mut impl Iterator<Item = Part<'i>>,
         place: Place,
     ) -> Name {
         let empty = Name { text: String::new(), place };
-        inner.next().map_or(empty, |word| self.name(&word))
+        inner.next().map_or(empty, |word| self.name(word))
     }
 
-    fn name(&mut self, pair: &Pair<'_, Rule>) -> Name {
-        let text = match pair.as_rule() {
-            Rule::text => plain_text(pair.as_str()),
-            _ => pair.as_str().to_owned(),
+    fn name(&mut self, part: Part<'_>) -> Name {
+        let text = match part.rule() {
+            Rule::text => plain_text(part.text()),
+            _ => part.text().to_owned(),
         };
-        Name { text, place: self.place(pair) }
+        Name { text, place: self.place(part) }
     }
 
-    fn uses(&mut self, pair: Pair<'_, Rule>) -> Statement {
-        let place = self.place(&pair);
-        let mut inner = parts(pair);
+    fn uses(&mut self, part: Part<'_>) -> Statement {
+        let place = self.place(part);
+        let mut inner = part.parts();
         let name = self.first_name(&mut inner, place);
         let used = inner.map(|item| self.used(item)).collect();
         Statement { name, shape: Shape::Uses(used), place }
     }
 
-    fn used(&mut self, item: Pair<'_, Rule>) -> Used {
-        let words: Vec<_> = match item.as_rule() {
-            Rule::used => parts(item).collect(),
+    fn used(&mut self, item: Part<'_>) -> Used {
+        let words: Vec<_> = match item.rule() {
+            Rule::used => item.parts().collect(),
             _ => vec![item],
         };
-        let names: Vec<_> = words.iter().map(|word| self.name(word)).collect();
-        let quoted = words.last().is_some_and(|word| word.as_rule() == Rule::text);
+        let names: Vec<_> = words.iter().map(|word| self.name(*word)).collect();
+        let quoted = words.last().is_some_and(|word| word.rule() == Rule::text);
         let mut names = names.into_iter().rev();
         let empty = Name { text: String::new(), place: Place::default() };
         Used { target: names.next().unwrap_or(empty), alias: names.next(), quoted }
     }
 
-    fn declarations(&mut self, pair: Pair<'_, Rule>) -> Statement {
-        let place = self.place(&pair);
-        let mut inner = parts(pair);
+    fn declarations(&mut self, part: Part<'_>) -> Statement {
+        let place = self.place(part);
+        let mut inner = part.parts();
         let name = self.first_name(&mut inner, place);
         let statements = inner.map(|part| self.declaration(part)).collect();
         let body = Body { statements, place };
         Statement { name, shape: Shape::Block { head: None, body }, place }
     }
 
-    fn declaration(&mut self, pair: Pair<'_, Rule>) -> Statement {
-        let place = self.place(&pair);
-        let mut inner = parts(pair);
+    fn declaration(&mut self, part: Part<'_>) -> Statement {
+        let place = self.place(part);
+        let mut inner = part.parts();
         let name = self.first_name(&mut inner, place);
         let statements = inner
             .map(|property| {
-                let place = self.place(&property);
-                let mut inner = parts(property);
+                let place = self.place(property);
+                let mut inner = property.parts();
                 let name = self.first_name(&mut inner, place);
                 let value = inner.next().map(|value| self.operand(value));
                 let shape = value.map_or(Shape::Word, Shape::Property);
@@ -154,17 +152,17 @@ impl Builder<'_> {
         Statement { name, shape: Shape::Block { head: None, body }, place }
     }
 
-    fn conditions(&mut self, pair: Pair<'_, Rule>) -> Statement {
-        let place = self.place(&pair);
-        let mut inner = parts(pair);
+    fn conditions(&mut self, part: Part<'_>) -> Statement {
+        let place = self.place(part);
+        let mut inner = part.parts();
         let name = self.first_name(&mut inner, place);
         let items = inner
-            .map(|item| match item.as_rule() {
+            .map(|item| match item.rule() {
                 Rule::expression => Condition::Holds(self.expression(item)),
                 Rule::gate => Condition::Gate(self.named(item)),
                 _ => {
-                    let place = self.place(&item);
-                    let text = item.as_str().trim_end().to_owned();
+                    let place = self.place(item);
+                    let text = item.text().to_owned();
                     let name = Name { text, place };
                     Condition::Gate(Statement { name, shape: Shape::Word, place })
                 }
@@ -173,72 +171,60 @@ impl Builder<'_> {
         Statement { name, shape: Shape::Conditions(items), place }
     }
 
-    fn arguments(&mut self, pair: Pair<'_, Rule>) -> Vec<Argument> {
-        parts(pair).map(|part| self.argument(part)).collect()
+    fn arguments(&mut self, part: Part<'_>) -> Vec<Argument> {
+        part.parts().map(|part| self.argument(part)).collect()
     }
 
-    fn argument(&mut self, pair: Pair<'_, Rule>) -> Argument {
-        match pair.as_rule() {
-            Rule::listed_steps => Argument::Steps(self.listed_steps(pair)),
+    fn argument(&mut self, part: Part<'_>) -> Argument {
+        match part.rule() {
+            Rule::listed_steps => Argument::Steps(self.listed_steps(part)),
             Rule::option => {
-                let place = self.place(&pair);
-                let mut inner = parts(pair);
+                let place = self.place(part);
+                let mut inner = part.parts();
                 let name = self.first_name(&mut inner, place);
-                match inner.next() {
-                    Some(steps) if steps.as_rule() == Rule::listed_steps => {
-                        Argument::Steps(self.listed_steps(steps))
-                    }
-                    Some(value) => Argument::Option(name, self.expression(value)),
-                    None => Argument::Option(name, Expression { kind: Kind::List(vec![]), place }),
+                let steps = inner.clone().next().filter(|it| it.rule() == Rule::listed_steps);
+                match steps {
+                    Some(steps) => Argument::Steps(self.listed_steps(steps)),
+                    None => Argument::Option(name, self.compared(inner, part)),
                 }
             }
-            _ => Argument::Positional(self.operand(pair)),
+            _ => Argument::Positional(self.operand(part)),
         }
     }
 
-    fn listed_steps(&mut self, pair: Pair<'_, Rule>) -> Body {
-        let place = self.place(&pair);
-        Body { statements: parts(pair).map(|step| self.named(step)).collect(), place }
+    fn listed_steps(&mut self, part: Part<'_>) -> Body {
+        let place = self.place(part);
+        Body { statements: part.parts().map(|step| self.named(step)).collect(), place }
     }
 
-    fn first_expression(&mut self, pair: Pair<'_, Rule>) -> Expression {
-        let place = self.place(&pair);
-        let absent = Expression { kind: Kind::List(Vec::new()), place };
-        parts(pair).next().map_or(absent, |part| self.operand(part))
-    }
-
-    fn listed(&mut self, pair: Pair<'_, Rule>) -> Vec<Expression> {
-        parts(pair).map(|part| self.operand(part)).collect()
+    fn listed(&mut self, part: Part<'_>) -> Vec<Expression> {
+        part.parts().map(|part| self.operand(part)).collect()
     }
 
     /// An operand, or a whole expression in parentheses.
-    fn operand(&mut self, pair: Pair<'_, Rule>) -> Expression {
-        let place = self.place(&pair);
-        let text = pair.as_str();
-        let kind = match pair.as_rule() {
-            Rule::expression => return self.expression(pair),
-            Rule::operand => {
-                let absent = Expression { kind: Kind::List(Vec::new()), place };
-                return parts(pair).next().map_or(absent, |part| self.operand(part));
-            }
+    fn operand(&mut self, part: Part<'_>) -> Expression {
+        let place = self.place(part);
+        let text = part.text();
+        let kind = match part.rule() {
+            Rule::expression => return self.expression(part),
             Rule::text => Kind::Text(plain_text(text)),
-            Rule::quoted => self.template(text, pair.as_span().start()),
+            Rule::quoted => self.template(text, part.start()),
             Rule::number => Kind::Number(text.to_owned()),
             Rule::boolean => Kind::Boolean(text == "true"),
             Rule::path => Kind::Path(text.split('.').map(str::to_owned).collect()),
-            Rule::list => Kind::List(self.listed(pair)),
-            Rule::function => self.function(pair),
+            Rule::list => Kind::List(self.listed(part)),
+            Rule::function => self.function(part),
             _ => Kind::Unit(text.to_owned()),
         };
         Expression { kind, place }
     }
 
-    fn function(&mut self, pair: Pair<'_, Rule>) -> Kind {
+    fn function(&mut self, part: Part<'_>) -> Kind {
         let (mut name, mut arguments, mut fields) = (String::new(), Vec::new(), Vec::new());
-        for part in parts(pair) {
-            match part.as_rule() {
-                Rule::called => part.as_str().clone_into(&mut name),
-                Rule::word => fields.push(part.as_str().to_owned()),
+        for part in part.parts() {
+            match part.rule() {
+                Rule::called => part.text().clone_into(&mut name),
+                Rule::word => fields.push(part.text().to_owned()),
                 _ => arguments.push(self.operand(part)),
             }
         }
@@ -246,16 +232,22 @@ impl Builder<'_> {
     }
 
     /// `!`, comparisons, and `&&` before `||`, from the flat list that the grammar gives.
-    fn expression(&mut self, pair: Pair<'_, Rule>) -> Expression {
-        let place = self.place(&pair);
+    fn expression(&mut self, part: Part<'_>) -> Expression {
+        self.compared(part.parts(), part)
+    }
+
+    /// The same of the last parts of another one, which is no expression as a whole.
+    fn compared(&mut self, inner: Parts<'_>, within: Part<'_>) -> Expression {
+        let start = inner.clone().next().map_or(within.start(), Part::start);
+        let place = self.origin.place(self.offset + start, self.offset + within.end());
         let mut either: Vec<Expression> = Vec::new();
         let mut all: Vec<Expression> = Vec::new();
         let mut count = 0;
-        let mut inner = parts(pair).peekable();
+        let mut inner = inner.peekable();
         while let Some(part) = self.comparison(&mut inner) {
             count += 1;
             all.push(part);
-            match inner.next().map(|connective| connective.as_str()) {
+            match inner.next().map(|connective| connective.text()) {
                 Some("||") => either.push(joined(std::mem::take(&mut all), Kind::And, place)),
                 Some(_) => {}
                 None => break,
@@ -272,11 +264,11 @@ impl Builder<'_> {
 
     fn comparison<'i>(
         &mut self,
-        inner: &mut std::iter::Peekable<impl Iterator<Item = Pair<'i, Rule>>>,
+        inner: &mut std::iter::Peekable<impl Iterator<Item = Part<'i>>>,
     ) -> Option<Expression> {
         let (mut count, mut first) = (0_usize, None);
-        while let Some(negation) = inner.next_if(|part| part.as_rule() == Rule::negation) {
-            first.get_or_insert(self.place(&negation));
+        while let Some(negation) = inner.next_if(|part| part.rule() == Rule::negation) {
+            first.get_or_insert(self.place(negation));
             count += 1;
         }
         if let Some(place) = first.filter(|_| count > MAX_NEGATIONS) {
@@ -284,12 +276,12 @@ impl Builder<'_> {
             self.problems.push(Diagnostic::error(Id::TooDeep, place, message));
         }
         let left = self.operand(inner.next()?);
-        let compared = match inner.next_if(|part| part.as_rule() == Rule::operator) {
+        let compared = match inner.next_if(|part| part.rule() == Rule::operator) {
             None => left,
             Some(sign) => {
                 let right = self.operand(inner.next()?);
                 let place = left.place.to(right.place);
-                let kind = Kind::Compare(operator(sign.as_str()), left.into(), right.into());
+                let kind = Kind::Compare(operator(sign.text()), left.into(), right.into());
                 Expression { kind, place }
             }
         };
@@ -316,13 +308,14 @@ impl Builder<'_> {
             self.problems.push(Diagnostic::error(Id::TooDeep, place, message));
             return Kind::Text(String::new());
         }
-        let Ok(mut pairs) = Reader::parse(Rule::template, inner) else {
+        let Ok(pairs) = Reader::parse(Rule::template, inner) else {
             let message = "this text cannot be read";
             self.problems.push(Diagnostic::error(Id::Unexpected, place, message));
             return Kind::Text(String::new());
         };
         let outer = std::mem::replace(&mut self.offset, base);
-        let pieces = pairs.next().map_or_else(Vec::new, |template| self.pieces(template));
+        let matched = Matched::of(inner, pairs);
+        let pieces = matched.whole().map_or_else(Vec::new, |template| self.pieces(template));
         self.offset = outer;
         match pieces.as_slice() {
             [] => Kind::Text(String::new()),
@@ -331,22 +324,20 @@ impl Builder<'_> {
         }
     }
 
-    fn pieces(&mut self, template: Pair<'_, Rule>) -> Vec<Piece> {
+    fn pieces(&mut self, template: Part<'_>) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = Vec::new();
-        for part in parts(template) {
-            let text = match part.as_rule() {
-                Rule::EOI => continue,
+        for part in template.parts() {
+            let text = match part.rule() {
                 Rule::inserted => {
-                    let Some(value) = parts(part).next() else { continue };
-                    pieces.push(Piece::Value(self.expression(value)));
+                    pieces.push(Piece::Value(self.expression(part)));
                     continue;
                 }
-                Rule::escape => self.escaped(&part),
+                Rule::escape => self.escaped(part),
                 Rule::not_inserted => {
-                    self.not_a_value(&part);
+                    self.not_a_value(part);
                     continue;
                 }
-                _ => part.as_str().to_owned(),
+                _ => part.text().to_owned(),
             };
             match pieces.last_mut() {
                 Some(Piece::Text(last)) => last.push_str(&text),
@@ -356,8 +347,8 @@ impl Builder<'_> {
         pieces
     }
 
-    fn escaped(&mut self, pair: &Pair<'_, Rule>) -> String {
-        let text = match pair.as_str() {
+    fn escaped(&mut self, part: Part<'_>) -> String {
+        let text = match part.text() {
             "\\n" => "\n",
             "\\t" => "\t",
             "\\\"" => "\"",
@@ -365,7 +356,7 @@ impl Builder<'_> {
             "\\$" => "$",
             other => {
                 let message = format!("there is no escape {other}");
-                let problem = Diagnostic::error(Id::UnknownEscape, self.place(pair), message).help(
+                let problem = Diagnostic::error(Id::UnknownEscape, self.place(part), message).help(
                     "in \"…\" there are \\\" \\\\ \\n \\t and \\$; in '…' everything is text",
                 );
                 self.problems.push(problem);
@@ -375,37 +366,12 @@ impl Builder<'_> {
         text.to_owned()
     }
 
-    fn not_a_value(&mut self, pair: &Pair<'_, Rule>) {
-        let message = format!("{} is no value of the plan", pair.as_str());
-        let problem = Diagnostic::error(Id::ShellVariable, self.place(pair), message)
+    fn not_a_value(&mut self, part: Part<'_>) {
+        let message = format!("{} is no value of the plan", part.text());
+        let problem = Diagnostic::error(Id::ShellVariable, self.place(part), message)
             .help("for the shell's variables use '…'");
         self.problems.push(problem);
     }
-}
-
-/// The inner pairs, without comments.
-fn parts(pair: Pair<'_, Rule>) -> impl Iterator<Item = Pair<'_, Rule>> {
-    pair.into_inner().filter(|part| part.as_rule() != Rule::COMMENT)
-}
-
-/// A pair's text without the spaces and comments behind it, which the grammar counts to a rule that
-/// may end earlier.
-fn written<'i>(pair: &Pair<'i, Rule>) -> &'i str {
-    let whole = pair.as_str();
-    if !whole.contains('/') {
-        return whole.trim_end();
-    }
-    let start = pair.as_span().start();
-    let mut text = whole.trim_end();
-    let mut comments = pair.clone().into_inner().rev();
-    while let Some(comment) = comments.next().filter(|part| part.as_rule() == Rule::COMMENT) {
-        let span = comment.as_span();
-        if span.end() != start + text.len() {
-            break;
-        }
-        text = whole[..span.start() - start].trim_end();
-    }
-    text
 }
 
 /// One part as itself, several under the kind that joins them.

@@ -14,6 +14,7 @@ pub mod conventions;
 pub mod diagnostic;
 pub mod explain;
 mod lower;
+mod matched;
 mod parse;
 mod scan;
 mod tolerant;

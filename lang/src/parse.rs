@@ -2,6 +2,7 @@
 
 use crate::build::{Builder, Same};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::matched::Matched;
 use crate::scan::{Comment, scan};
 use crate::tree::{Place, Shape, Statement};
 use crate::{Source, tolerant};
@@ -60,7 +61,7 @@ pub fn parse(source: &Source) -> Parsed {
     let strict = if broken { None } else { Reader::parse(Rule::file, &readable).ok() };
     let statements = if let Some(pairs) = strict {
         let mut builder = Builder { origin: &Same, offset: 0, problems: Vec::new() };
-        let statements = builder.file(pairs);
+        let statements = builder.file(&Matched::of(&readable, pairs));
         problems.append(&mut builder.problems);
         statements
     } else {
@@ -122,9 +123,8 @@ impl UseRef {
 /// The step libraries that a file names, so that they can be loaded before [`crate::plan`].
 #[must_use]
 pub fn uses(parsed: &Parsed) -> Vec<UseRef> {
-    let lists = parsed.statements.iter().filter_map(|statement| match &statement.shape {
-        Shape::Uses(used) => Some(used),
-        _ => None,
+    let lists = parsed.statements.iter().filter_map(|statement| {
+        if let Shape::Uses(used) = &statement.shape { Some(used) } else { None }
     });
     lists
         .flatten()
@@ -186,7 +186,7 @@ mod tests {
     /// What the grammar takes for comments; `None` where it refuses the text.
     fn by_grammar(text: &str) -> Option<Vec<Place>> {
         let pairs = Reader::parse(Rule::file, text).ok()?.flatten();
-        let comments = pairs.filter(|pair| pair.as_rule() == Rule::COMMENT);
+        let comments = pairs.filter(|pair| pair.as_rule() == Rule::comment);
         let place = |span: pest::Span<'_>| Place { start: span.start(), end: span.end() };
         Some(comments.map(|pair| place(pair.as_span())).collect())
     }

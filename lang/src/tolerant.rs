@@ -6,6 +6,7 @@
 
 use crate::build::{Builder, Origin};
 use crate::diagnostic::{Diagnostic, Id, nearest};
+use crate::matched::Matched;
 use crate::parse::{Lines, Reader, Rule};
 use crate::scan::{Lexeme, Scan, Token};
 use crate::tree::{Place, Statement};
@@ -65,7 +66,8 @@ pub(crate) fn read(text: &str, lines: &Lines, scan: &Scan) -> Reading {
         let error = match Reader::parse(Rule::file, &copy.text) {
             Ok(pairs) => {
                 let mut builder = Builder { origin: &copy, offset: 0, problems: Vec::new() };
-                reading.statements = Some(builder.file(pairs));
+                let matched = Matched::of(&copy.text, pairs);
+                reading.statements = Some(builder.file(&matched));
                 reading.problems.append(&mut builder.problems);
                 return reading;
             }
@@ -312,10 +314,10 @@ impl Mistake<'_> {
     fn group_end(&self, from: usize) -> usize {
         let mut depth = 0_usize;
         for (index, token) in self.tokens.iter().enumerate().skip(from) {
-            match token.lexeme {
-                Lexeme::Open => depth += 1,
-                Lexeme::Close => depth = depth.saturating_sub(1),
-                _ => {}
+            if token.lexeme == Lexeme::Open {
+                depth += 1;
+            } else if token.lexeme == Lexeme::Close {
+                depth = depth.saturating_sub(1);
             }
             if depth == 0 {
                 return index + 1;

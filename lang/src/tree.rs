@@ -169,6 +169,14 @@ pub enum Piece {
     Value(Expression),
 }
 
+impl Expression {
+    /// The items of a list; anything else is a list of itself alone.
+    #[must_use]
+    pub fn items(&self) -> &[Self] {
+        if let Kind::List(items) = &self.kind { items } else { std::slice::from_ref(self) }
+    }
+}
+
 impl fmt::Display for Expression {
     /// Writes it in one way, however the author spaced and quoted it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -158,20 +158,21 @@ fn mismatch(
             let place = left.place.to(right.place);
             (!alike).then(|| {
                 let problem = wrong(place, format!("{a} never equals {b}"));
-                match (&left.kind, &right.kind) {
-                    (_, Kind::Number(text)) if a == "text" => {
-                        problem.help(format!("write '{text}'"))
-                    }
-                    (Kind::Number(text), _) if b == "text" => {
-                        problem.help(format!("write '{text}'"))
-                    }
-                    (_, Kind::Text(text))
-                        if a == "number" && Decimal::parse(text).is_some()
-                            || a == "boolean" && matches!(text.as_str(), "true" | "false") =>
-                    {
-                        problem.help(format!("write {text} without quotes"))
-                    }
-                    _ => problem,
+                if let Kind::Number(text) = &right.kind
+                    && a == "text"
+                {
+                    problem.help(format!("write '{text}'"))
+                } else if let Kind::Number(text) = &left.kind
+                    && b == "text"
+                {
+                    problem.help(format!("write '{text}'"))
+                } else if let Kind::Text(text) = &right.kind
+                    && (a == "number" && Decimal::parse(text).is_some()
+                        || a == "boolean" && text.parse::<bool>().is_ok())
+                {
+                    problem.help(format!("write {text} without quotes"))
+                } else {
+                    problem
                 }
             })
         }
@@ -184,23 +185,25 @@ fn mismatch(
         }
         Operator::In => {
             let place = right.place;
-            match other {
-                Known::Plan(Value::List(items)) => items
+            if let Known::Plan(Value::List(items)) = other {
+                return items
                     .iter()
                     .find(|item| !fits(item.type_name()) && item.type_name() != "absent")
-                    .map(|item| wrong(place, format!("{a} never equals {}", item.type_name()))),
-                _ if b == "list" => None,
-                _ => Some(
-                    wrong(place, "a list stands behind `in`".to_owned())
-                        .help(format!("write `{left} in [{right}]`")),
-                ),
+                    .map(|item| wrong(place, format!("{a} never equals {}", item.type_name())));
             }
+            (b != "list").then(|| {
+                wrong(place, "a list stands behind `in`".to_owned())
+                    .help(format!("write `{left} in [{right}]`"))
+            })
         }
-        Operator::Matches => match other {
-            _ if !fits("text") => Some(wrong(left.place, "`matches` looks at text".to_owned())),
-            Known::Plan(Value::Text(_) | Value::List(_)) => None,
-            _ => Some(wrong(right.place, "a pattern in '…' stands behind `matches`".to_owned())),
-        },
+        Operator::Matches => {
+            if !fits("text") {
+                return Some(wrong(left.place, "`matches` looks at text".to_owned()));
+            }
+            let is_pattern = matches!(other, Known::Plan(Value::Text(_) | Value::List(_)));
+            (!is_pattern)
+                .then(|| wrong(right.place, "a pattern in '…' stands behind `matches`".to_owned()))
+        }
     }
 }
 

@@ -297,12 +297,13 @@ impl<'a> Lowering<'a> {
 
     /// The name of a stage, environment and the like: a word, or a text of the plan.
     fn name_of(&mut self, value: &Expression, scope: &Scope) -> Option<String> {
-        match &value.kind {
-            Kind::Path(words) if words.len() == 1 && !scope.values.contains_key(&words[0]) => {
-                Some(words[0].clone())
-            }
-            _ => self.text(value, scope),
+        if let Kind::Path(words) = &value.kind
+            && let [word] = words.as_slice()
+            && !scope.values.contains_key(word)
+        {
+            return Some(word.clone());
         }
+        self.text(value, scope)
     }
 }
 

@@ -103,7 +103,17 @@ impl Lowering<'_> {
         let word = match &written.kind {
             Kind::Path(words) if words.len() == 1 => words[0].as_str(),
             Kind::Text(text) => text,
-            _ => "",
+            Kind::Template(_)
+            | Kind::Number(_)
+            | Kind::Unit(_)
+            | Kind::Boolean(_)
+            | Kind::List(_)
+            | Kind::Path(_)
+            | Kind::Function { .. }
+            | Kind::Compare(..)
+            | Kind::Not(_)
+            | Kind::And(_)
+            | Kind::Or(_) => "",
         };
         let value_type = match word {
             "string" | "text" if values.is_none() => ValueType::Text,
@@ -187,13 +197,19 @@ impl Lowering<'_> {
 
 /// A given text as a value of a type.
 fn read(text: &str, value_type: &ValueType) -> Value {
-    match value_type {
+    let read = match value_type {
         ValueType::Number => Decimal::parse(text).map(Value::Number),
-        ValueType::Boolean if text == "true" => Some(Value::Boolean(true)),
-        ValueType::Boolean if text == "false" => Some(Value::Boolean(false)),
-        _ => None,
-    }
-    .unwrap_or_else(|| Value::Text(text.to_owned()))
+        ValueType::Boolean => text.parse().ok().map(Value::Boolean),
+        ValueType::Text
+        | ValueType::Script
+        | ValueType::Enumeration(_)
+        | ValueType::Environment(_)
+        | ValueType::Duration
+        | ValueType::Size
+        | ValueType::Path
+        | ValueType::List(_) => None,
+    };
+    read.unwrap_or_else(|| Value::Text(text.to_owned()))
 }
 
 fn stand_in(value_type: &ValueType) -> Value {
@@ -217,6 +233,15 @@ fn inferred(default: &Expression) -> ValueType {
     match default.kind {
         Kind::Number(_) => ValueType::Number,
         Kind::Boolean(_) => ValueType::Boolean,
-        _ => ValueType::Text,
+        Kind::Text(_)
+        | Kind::Template(_)
+        | Kind::Unit(_)
+        | Kind::List(_)
+        | Kind::Path(_)
+        | Kind::Function { .. }
+        | Kind::Compare(..)
+        | Kind::Not(_)
+        | Kind::And(_)
+        | Kind::Or(_) => ValueType::Text,
     }
 }

@@ -11,14 +11,11 @@ use std::collections::BTreeMap;
 /// The convention that `from 'rust'` names: one word, and nothing behind it.
 pub(crate) fn convention_named(from: &Statement) -> Option<String> {
     let Shape::Call { arguments, body: None } = &from.shape else { return None };
-    match arguments.as_slice() {
-        [Argument::Positional(Expression { kind: Kind::Text(name), .. })]
-            if !name.contains('/') =>
-        {
-            Some(name.clone())
-        }
-        _ => None,
-    }
+    let [Argument::Positional(Expression { kind: Kind::Text(name), .. })] = arguments.as_slice()
+    else {
+        return None;
+    };
+    (!name.contains('/')).then(|| name.clone())
 }
 
 impl Lowering<'_> {
@@ -155,22 +152,17 @@ fn collect_names(statements: &[Statement], names: &mut std::collections::BTreeSe
     for statement in statements {
         let Shape::Block { head, body } = &statement.shape else { continue };
         if statement.name.text == "stage" {
-            let property = body.statements.iter().find_map(|inner| match &inner.shape {
-                Shape::Property(value) if inner.name.text == "name" => Some(value),
-                _ => None,
+            let named = body.statements.iter().find(|inner| inner.name.text == "name");
+            let property = named.and_then(|named| {
+                if let Shape::Property(value) = &named.shape { Some(value) } else { None }
             });
             let written = head.iter().flatten().next().or(property);
-            match written.map(|written| &written.kind) {
-                Some(Kind::Text(name)) => {
-                    names.insert(name.clone());
-                }
-                Some(Kind::Template(pieces)) => {
-                    names.extend(pieces.first().and_then(|piece| match piece {
-                        Piece::Text(text) => Some(text.trim().to_owned()),
-                        Piece::Value(_) => None,
-                    }));
-                }
-                _ => {}
+            if let Some(Kind::Text(name)) = written.map(|written| &written.kind) {
+                names.insert(name.clone());
+            } else if let Some(Kind::Template(pieces)) = written.map(|written| &written.kind)
+                && let Some(Piece::Text(text)) = pieces.first()
+            {
+                names.insert(text.trim().to_owned());
             }
         }
         collect_names(&body.statements, names);

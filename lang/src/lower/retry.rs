@@ -2,7 +2,7 @@
 
 use super::{Lowering, Scope, words};
 use crate::diagnostic::{Diagnostic, Id, nearest};
-use crate::tree::{Expression, Kind, Shape, Statement};
+use crate::tree::{Expression, Shape, Statement};
 use otto_core::plan::{Retry, RetryReason};
 use otto_core::time::Span;
 use otto_core::value::ValueType;
@@ -61,12 +61,8 @@ impl Lowering<'_> {
     }
 
     fn reasons(&mut self, value: &Expression, scope: &Scope) -> Option<BTreeSet<RetryReason>> {
-        let items = match &value.kind {
-            Kind::List(items) => items.as_slice(),
-            _ => std::slice::from_ref(value),
-        };
         let mut reasons = BTreeSet::new();
-        for item in items {
+        for item in value.items() {
             let word = self.name_of(item, scope)?;
             reasons.insert(match word.as_str() {
                 "lost" => RetryReason::Lost,

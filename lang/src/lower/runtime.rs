@@ -217,16 +217,14 @@ impl Lowering<'_> {
     }
 
     fn version(&mut self, value: &Expression, scope: &Scope) -> Option<VersionNeed> {
-        let text = match &value.kind {
-            Kind::Number(text) => {
-                let message = "a version stands in quotes";
-                let problem = Diagnostic::error(Id::WrongType, value.place, message)
-                    .help(format!("write '{text}', or '>= {text}'"));
-                self.tell(problem);
-                return None;
-            }
-            _ => self.text(value, scope)?,
-        };
+        if let Kind::Number(text) = &value.kind {
+            let message = "a version stands in quotes";
+            let problem = Diagnostic::error(Id::WrongType, value.place, message)
+                .help(format!("write '{text}', or '>= {text}'"));
+            self.tell(problem);
+            return None;
+        }
+        let text = self.text(value, scope)?;
         let version = VersionNeed::parse(&text);
         if version.is_none() {
             let message = format!("'{text}' is no version");

@@ -177,10 +177,9 @@ impl Lowering<'_> {
         let (Shape::Arrow(value) | Shape::Property(value)) = &statement.shape else {
             return self.wrong_shape(statement, "environment -> preprod");
         };
-        let value = match &value.kind {
-            Kind::Path(_) | Kind::Text(_) | Kind::Template(_) => value,
-            _ => return self.wrong_shape(statement, "environment -> preprod"),
-        };
+        if !matches!(value.kind, Kind::Path(_) | Kind::Text(_) | Kind::Template(_)) {
+            return self.wrong_shape(statement, "environment -> preprod");
+        }
         let Some(name) = self.environment_name(value, scope) else { return };
         let Some(environment) = self.environments.get(&name) else { return };
         if environment.delivers {

@@ -152,9 +152,10 @@ impl Lowering<'_> {
             (_, None) => None,
         };
         let Some(written) = written else { return Some((None, statement.name.place)) };
-        let name = match &written.kind {
-            Kind::Text(text) => text.clone(),
-            _ => self.text(written, scope)?,
+        let name = if let Kind::Text(text) = &written.kind {
+            text.clone()
+        } else {
+            self.text(written, scope)?
         };
         let good = !name.trim().is_empty()
             && name.trim() == name
@@ -199,15 +200,15 @@ impl Lowering<'_> {
         let leaf = parts.stages.is_empty();
         for (word, statement) in &parts.says {
             match *word {
-                "timeout" | "queue" => {
+                "timeout" => {
                     let value = self.property(statement, "'20m'");
-                    let Some(span) = value.and_then(|value| self.time_limit(value, scope)) else {
-                        continue;
-                    };
-                    match *word {
-                        "timeout" => self.at(id).timeout = Some(span),
-                        _ => self.at(id).queue = span,
-                    }
+                    let timeout = value.and_then(|value| self.time_limit(value, scope));
+                    self.at(id).timeout = timeout;
+                }
+                "queue" => {
+                    let value = self.property(statement, "'20m'");
+                    let queue = value.and_then(|value| self.time_limit(value, scope));
+                    self.at(id).queue = queue.unwrap_or(DEFAULT_QUEUE);
                 }
                 "checkout" => {
                     let value = self.property(statement, "false");
@@ -264,7 +265,14 @@ impl Lowering<'_> {
                         .help("write `when (…)` for the stage's own condition, or `choose { … }`");
                     self.tell(problem);
                 }
-                _ => self.wrong_shape(when, "when (branch == 'main')"),
+                Shape::Property(_)
+                | Shape::Arrow(_)
+                | Shape::Call { .. }
+                | Shape::Block { head: None, .. }
+                | Shape::Head(_)
+                | Shape::Word
+                | Shape::Uses(_)
+                | Shape::Conditions(_) => self.wrong_shape(when, "when (branch == 'main')"),
             }
         }
         let own = match conditions.as_slice() {
@@ -377,12 +385,8 @@ impl Lowering<'_> {
                 .help("elsewhere stages run in written order");
             return self.tell(problem);
         }
-        let items = match &value.kind {
-            Kind::List(items) => items.as_slice(),
-            _ => std::slice::from_ref(value),
-        };
         let mut needs = BTreeSet::new();
-        for item in items {
+        for item in value.items() {
             let Some(name) = self.name_of(item, scope) else { continue };
             match self.names.sibling(holder, &name) {
                 Some(sibling) if sibling != id => {

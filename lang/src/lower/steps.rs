@@ -175,9 +175,10 @@ impl Lowering<'_> {
             self.signature(word, name.place);
             return;
         }
-        let message = match shape {
-            Shape::Word => format!("`{word}` gets nothing here"),
-            _ => format!("`{word}` is not called like this"),
+        let message = if *shape == Shape::Word {
+            format!("`{word}` gets nothing here")
+        } else {
+            format!("`{word}` is not called like this")
         };
         let problem = Diagnostic::error(Id::WrongShape, name.place, message);
         let help = match shape {
@@ -186,7 +187,14 @@ impl Lowering<'_> {
                 format!("write `{word} {}`", written.join(", "))
             }
             Shape::Property(value) => format!("write `{word} {value}`"),
-            _ => format!("write `{word} '…'`, or `{word}()` where it needs nothing"),
+            Shape::Arrow(_)
+            | Shape::Call { .. }
+            | Shape::Block { .. }
+            | Shape::Word
+            | Shape::Uses(_)
+            | Shape::Conditions(_) => {
+                format!("write `{word} '…'`, or `{word}()` where it needs nothing")
+            }
         };
         self.tell(problem.help(help));
     }

@@ -80,7 +80,20 @@ impl Lowering<'_> {
                 self.tell(value_in_script(place));
                 None
             }
-            _ => match self.known(expression, scope)? {
+            (
+                Kind::Text(_)
+                | Kind::Template(_)
+                | Kind::Number(_)
+                | Kind::Boolean(_)
+                | Kind::List(_)
+                | Kind::Path(_)
+                | Kind::Function { .. }
+                | Kind::Compare(..)
+                | Kind::Not(_)
+                | Kind::And(_)
+                | Kind::Or(_),
+                expected,
+            ) => match self.known(expression, scope)? {
                 Known::Plan(value) => self.fitting(value, expected, place),
                 Known::Run(..) => {
                     let message =
