@@ -88,11 +88,7 @@ impl Builder<'_> {
     }
 
     /// The statement's first word; every rule that has one starts with it.
-    fn first_name<'i>(
-        &mut self,
-        inner: &mut impl Iterator<Item = Part<'i>>,
-        place: Place,
-    ) -> Name {
+    fn first_name<'i>(&mut self, inner: &mut impl Iterator<Item = Part<'i>>, place: Place) -> Name {
         let empty = Name { text: String::new(), place };
         inner.next().map_or(empty, |word| self.name(word))
     }
@@ -247,7 +243,7 @@ impl Builder<'_> {
         while let Some(part) = self.comparison(&mut inner) {
             count += 1;
             all.push(part);
-            match inner.next().map(|connective| connective.text()) {
+            match inner.next().map(Part::text) {
                 Some("||") => either.push(joined(std::mem::take(&mut all), Kind::And, place)),
                 Some(_) => {}
                 None => break,

@@ -8,6 +8,7 @@ use otto_core::plan::{Cache, DEFAULT_QUEUE, Environment, Occasion, Origin, Plan,
 use otto_core::run::outcome::Outcome;
 use otto_core::wait::{OnTimeout, Wait, WaitKind};
 use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
 
 /// Prints a whole plan.
 #[must_use]
@@ -35,14 +36,14 @@ struct Page<'a> {
 impl Page<'_> {
     fn head(&mut self) {
         let plan = self.plan;
-        self.line(&format!("plan {}", plan.hash()));
-        self.line(&format!("  pipeline    {}", plan.pipeline));
+        self.line(format_args!("plan {}", plan.hash()));
+        self.line(format_args!("  pipeline    {}", plan.pipeline));
         match &plan.origin {
-            Origin::File(path) => self.line(&format!("  from        {path}")),
+            Origin::File(path) => self.line(format_args!("  from        {path}")),
             Origin::Convention { names, reasons } => {
-                self.line(&format!("  inferred    {}", names.join(", ")));
+                self.line(format_args!("  inferred    {}", names.join(", ")));
                 for reason in reasons {
-                    self.line(&format!("              {reason}"));
+                    self.line(format_args!("              {reason}"));
                 }
             }
         }
@@ -53,7 +54,7 @@ impl Page<'_> {
         ];
         for (what, value) in revision {
             if let Some(value) = value {
-                self.line(&format!("  {what:<12}{value}"));
+                self.line(format_args!("  {what:<12}{value}"));
             }
         }
     }
@@ -117,7 +118,7 @@ impl Page<'_> {
             Verdict::Skipped => "  ⊘ skipped",
             Verdict::Open => "  ? decided by the run",
         };
-        self.line(&format!("{branch} {}{manner}{verdict}", stage.name));
+        self.line(format_args!("{branch} {}{manner}{verdict}", stage.name));
     }
 
     /// Whether a stage is skipped though neither its own condition nor the stage around it says so.
@@ -132,7 +133,7 @@ impl Page<'_> {
     fn details(&mut self, id: StageId) {
         let stage = self.plan.stage(id);
         if let Some(when) = &stage.when {
-            self.detail("when", &judged(when));
+            self.detail("when", judged(when));
         }
         self.needs(stage);
         self.gates("enter", &stage.gates.enter);
@@ -151,15 +152,15 @@ impl Page<'_> {
         let names: Vec<&str> =
             stage.needs.iter().map(|need| self.plan.stage(*need).name.as_str()).collect();
         if !names.is_empty() {
-            self.detail("needs", &names.join(", "));
+            self.detail("needs", names.join(", "));
         }
     }
 
     fn gates(&mut self, side: &str, gates: &[Gate]) {
         for gate in gates {
             match gate {
-                Gate::Condition(condition) => self.detail(side, &judged(condition)),
-                Gate::Wait(wait) => self.detail(side, &waits_for(wait)),
+                Gate::Condition(condition) => self.detail(side, judged(condition)),
+                Gate::Wait(wait) => self.detail(side, waits_for(wait)),
             }
         }
     }
@@ -169,7 +170,7 @@ impl Page<'_> {
         if !otto_core::capability::Capabilities::default().lacks(&stage.runtime).is_empty() {
             let note =
                 if measures(&stage.runtime) { "  (chooses the agent, limits nothing)" } else { "" };
-            self.detail("runtime", &format!("{}{note}", stage.runtime));
+            self.detail("runtime", format_args!("{}{note}", stage.runtime));
         }
         if let Some(environment) = &stage.environment {
             self.detail("delivers to", environment);
@@ -178,32 +179,32 @@ impl Page<'_> {
         let around = stage.parent.map_or(&nothing, |parent| &self.plan.stage(parent).settings);
         let own = stage.settings.iter().filter(|(name, value)| around.get(*name) != Some(value));
         for (name, value) in own {
-            self.detail("setting", &format!("{name} = {value}"));
+            self.detail("setting", format_args!("{name} = {value}"));
         }
         if !stage.credentials.is_empty() {
             let names: Vec<&str> = stage.credentials.iter().map(String::as_str).collect();
-            self.detail("credentials", &names.join(", "));
+            self.detail("credentials", names.join(", "));
         }
         for (name, cache) in &stage.caches {
-            self.detail("cache", &format!("{name}: {}", kept(cache)));
+            self.detail("cache", format_args!("{name}: {}", kept(cache)));
         }
         if !stage.checkout && !stage.work.steps().is_empty() {
             self.detail("checkout", "no: it starts with an empty folder");
         }
         for (name, value_type) in &stage.outputs {
-            self.detail("output", &format!("{name}: {value_type}"));
+            self.detail("output", format_args!("{name}: {value_type}"));
         }
     }
 
     fn limits(&mut self, stage: &Stage) {
         if let Some(timeout) = stage.timeout {
-            self.detail("timeout", &timeout.to_string());
+            self.detail("timeout", timeout);
         }
         if stage.queue != DEFAULT_QUEUE && !stage.work.steps().is_empty() {
-            self.detail("queue", &format!("{} at most", stage.queue));
+            self.detail("queue", format_args!("{} at most", stage.queue));
         }
         if let Some(retry) = &stage.retry {
-            self.detail("retry", &repeated(retry));
+            self.detail("retry", repeated(retry));
         }
     }
 
@@ -218,21 +219,20 @@ impl Page<'_> {
             let gap = if section.is_empty() { "" } else { " " };
             for (index, line) in lines.lines().enumerate() {
                 match index {
-                    0 => self.line(&format!("   {section}{gap}› {line}")),
-                    _ => self.line(&format!("     {line}")),
+                    0 => self.line(format_args!("   {section}{gap}› {line}")),
+                    _ => self.line(format_args!("     {line}")),
                 }
             }
         }
     }
 
-    fn detail(&mut self, what: &str, text: &str) {
-        self.line(&format!("   {what}: {text}"));
+    fn detail(&mut self, what: &str, text: impl Display) {
+        self.line(format_args!("   {what}: {text}"));
     }
 
-    fn line(&mut self, text: &str) {
-        self.out.push_str(&self.indent);
-        self.out.push_str(text);
-        self.out.push('\n');
+    fn line(&mut self, text: impl Display) {
+        // Writing to a text cannot fail.
+        writeln!(self.out, "{}{text}", self.indent).ok();
     }
 }
 

@@ -86,6 +86,64 @@ proptest! {
     }
 }
 
+/// What opens something, and what may stand in front of an operand: the parser calls itself at most
+/// of these, and nothing but the pass before it bounds how often.
+fn opening() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "a { ",
+        "a(",
+        "a [",
+        "a ('b', ",
+        "when (",
+        "when { ",
+        "a 'b' { ",
+        "a [ b 'c' ",
+        "a = [",
+        "a = (",
+        "a = !(",
+        "!",
+        "b == (",
+        "b && (",
+        "b || ",
+        "f(",
+        "f('x', [",
+        "a c: [",
+        "\"${",
+        "/* ",
+        "{ ",
+        "( ",
+        "[ ",
+        "use { ",
+        "parameters { ",
+        "stage('x') { steps { ",
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 40, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn openings_in_any_order_leave_the_stack_whole(
+        openings in prop::collection::vec((opening(), 1_usize..80), 1..12),
+        times in 1_usize..2_000,
+    ) {
+        let text: String = openings.iter().map(|(opening, count)| opening.repeat(*count)).collect();
+        read(&text);
+        read(&text.repeat(times.min(30_000 / text.len() + 1)));
+    }
+}
+
+#[test]
+fn nothing_that_is_long_is_deep() {
+    for piece in ["a && ", "!a == b || ", "!", "'x', ", "[1], ", "a.", "b('x') ", "sh 'x', "] {
+        let text = piece.repeat(10_000);
+        read(&format!("pipeline {{ when ({text}a) }}"));
+        read(&format!("pipeline {{ when {{ {text}a }} a = [{text}'x'] }}"));
+    }
+}
+
 #[test]
 fn no_nesting_is_too_deep_for_the_stack() {
     for (open, close) in [
