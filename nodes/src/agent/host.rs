@@ -8,6 +8,21 @@ use std::path::{Path, PathBuf};
 /// Where programs are looked for when nobody says.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Where tools say that they are installed, beside the path: the programs there are often only
+/// proxies, which find the tool itself with these.
+const TOOL_FOLDERS: [&str; 10] = [
+    "ASDF_DATA_DIR",
+    "CARGO_HOME",
+    "GOROOT",
+    "JAVA_HOME",
+    "NVM_DIR",
+    "PYENV_ROOT",
+    "RBENV_ROOT",
+    "RUSTUP_HOME",
+    "SDKMAN_DIR",
+    "VOLTA_HOME",
+];
+
 /// The machine and the user as steps see them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Host {
@@ -23,6 +38,8 @@ pub struct Host {
     pub lang: String,
     /// The time zone, where it is not the machine's.
     pub time_zone: Option<String>,
+    /// The folders of tools, by the variables that name them.
+    pub tool_folders: BTreeMap<String, String>,
 }
 
 impl Host {
@@ -31,6 +48,9 @@ impl Host {
     pub fn of_this_process() -> Self {
         let user = User::from_uid(nix::unistd::geteuid()).ok().flatten();
         let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let folder = |name: &str| said(name).filter(|value| Path::new(value).is_absolute());
+        let tool_folders =
+            TOOL_FOLDERS.iter().filter_map(|name| Some(((*name).to_owned(), folder(name)?)));
         let home = said("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
         Self {
             path: said("PATH").unwrap_or_else(|| DEFAULT_PATH.to_owned()),
@@ -41,6 +61,7 @@ impl Host {
             user: user.map_or_else(|| nix::unistd::geteuid().to_string(), |user| user.name),
             lang: said("LANG").unwrap_or_else(|| "C.UTF-8".to_owned()),
             time_zone: said("TZ"),
+            tool_folders: tool_folders.collect(),
         }
     }
 
@@ -59,6 +80,7 @@ impl Host {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
+        variables.extend(self.tool_folders.clone());
         variables.extend(self.time_zone.clone().map(|zone| ("TZ".to_owned(), zone)));
         variables
     }

@@ -201,6 +201,7 @@ async fn ask(path: &Path, arguments: &[&str], host: &Host) -> Option<(Vec<u8>, b
     let tool = Command::new(path)
         .args(arguments)
         .env_clear()
+        .envs(&host.tool_folders)
         .env("PATH", &host.path)
         .env("HOME", &host.home)
         .env("LANG", "C.UTF-8")

@@ -143,10 +143,18 @@ fn nothing_to_run(repository: &Repository, convention: Option<&str>, file: Optio
 fn unknown_pipeline(repository: &Repository, pipeline: &str, file: &str) -> Fault {
     let fault = Fault::usage(Id::UnknownPipeline, format!("there is no pipeline '{pipeline}'"))
         .at(repository.root.join(file).display().to_string());
-    match repository.pipelines().as_slice() {
-        [] => fault
-            .help(format!("the folder {PIPELINES} has no pipelines; `otto run` runs {OTTOFILE}")),
-        names => fault.help(format!("there are: {}", names.join(", "))),
+    let names = repository.pipelines();
+    let default = if repository.root.join(OTTOFILE).exists() {
+        format!("without a name, {OTTOFILE} is meant")
+    } else {
+        "without a name, what this repository suggests is meant".to_owned()
+    };
+    match otto_lang::nearest(pipeline, names.iter().map(String::as_str)) {
+        Some(near) => fault.help(format!("did you mean '{near}'?")),
+        None if names.is_empty() => {
+            fault.help(format!("the folder {PIPELINES} has no pipelines; {default}"))
+        }
+        None => fault.help(format!("there are: {}; {default}", names.join(", "))),
     }
 }
 

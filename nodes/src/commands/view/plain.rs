@@ -204,3 +204,95 @@ fn about_step(run: &Run, stage: StageId, fact: &StepFact) -> Option<Line> {
 fn again(attempt: Attempt) -> String {
     if attempt == Attempt::FIRST { String::new() } else { format!(" again, attempt {attempt}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Plain;
+    use otto_core::ids::{AgentId, AgentRef, ProjectId, RunId, StageId};
+    use otto_core::plan::{Plan, Revision};
+    use otto_core::run::Run;
+    use otto_core::run::command::{Command, Submission, Wish};
+    use otto_core::run::outcome::{Outcome, Section, StepChange, StepFact, StepPlace};
+    use otto_core::time::Timestamp;
+    use otto_lang::{NoRepository, Source, Surroundings};
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    const BEGAN: Timestamp = Timestamp(1_000_000);
+
+    fn plan() -> Plan {
+        let text = "pipeline { stage('Test') { steps { sh 'make'  sh 'make test' } } }".to_owned();
+        let library = otto_stdlib::builtin().clone();
+        let surroundings = Surroundings {
+            pipeline: "default".to_owned(),
+            revision: Revision::default(),
+            parameters: BTreeMap::new(),
+            libraries: &BTreeMap::from([(otto_stdlib::NAME.to_owned(), library)]),
+            planned_steps: otto_stdlib::PLANNED,
+            repository: &NoRepository,
+        };
+        let parsed = otto_lang::parse(&Source { name: "Ottofile".to_owned(), text });
+        otto_lang::plan(&parsed, &surroundings).expect("it is right").0
+    }
+
+    fn wish(run: &mut Run, wish: Wish) {
+        let decided = run.decide_all(&[Command::from(wish)], BEGAN);
+        assert_eq!(decided.answers, [Ok(())]);
+        run.apply(&decided.entry.expect("something follows"));
+    }
+
+    /// A run whose only stage an agent holds.
+    fn leased() -> Run {
+        let plan = Arc::new(plan());
+        let submission = Submission {
+            plan: plan.hash(),
+            project: "shop".to_owned(),
+            by: "ada".to_owned(),
+            snapshot: None,
+            continues: None,
+        };
+        let mut run = Run::new(RunId { project: ProjectId(1), number: 1 }, plan);
+        wish(&mut run, Wish::Submit(submission));
+        let agent = AgentRef { agent: AgentId([1; 16]), incarnation: 1 };
+        let (stage, attempt) = (StageId(1), otto_core::ids::Attempt::FIRST);
+        wish(&mut run, Wish::Award { stage, attempt, agent, incarnation: 1 });
+        run
+    }
+
+    fn report(run: &mut Run, index: u32, at_ms: u64, what: StepChange) {
+        let step = StepPlace { section: Section::Steps, index };
+        let fact = StepFact { step, at: Timestamp(BEGAN.0 + at_ms), what };
+        let leased = run.stage(StageId(1)).and_then(|stage| stage.leased()).expect("it is leased");
+        let (attempt, epoch) = (leased.attempt, leased.epoch);
+        wish(run, Wish::Report { stage: StageId(1), attempt, epoch, facts: vec![fact] });
+    }
+
+    #[test]
+    fn a_step_that_says_nothing_is_said_to_be_alive_once_a_minute() {
+        let mut run = leased();
+        let mut plain = Plain::default();
+        let mut check = |run: &Run, at_ms: u64, expected: &[&str]| {
+            plain.heartbeats(run, Timestamp(BEGAN.0 + at_ms));
+            let said: Vec<String> = plain.held.drain(..).map(|held| held.line.text).collect();
+            assert_eq!(said, expected, "after {at_ms} ms");
+        };
+        check(&run, 100_000, &[]);
+        report(&mut run, 0, 100_000, StepChange::Began);
+        check(&run, 159_999, &[]);
+        check(&run, 160_000, &["Test › make still runs, 1 min"]);
+        check(&run, 160_100, &[]);
+        check(&run, 219_999, &[]);
+        // Whoever was away for long is told once.
+        check(&run, 400_000, &["Test › make still runs, 5 min"]);
+        let done = StepChange::Ended {
+            outcome: Outcome::Success,
+            detail: String::new(),
+            log_bytes: None,
+        };
+        report(&mut run, 0, 401_000, done);
+        check(&run, 500_000, &[]);
+        report(&mut run, 1, 500_000, StepChange::Began);
+        check(&run, 559_999, &[]);
+        check(&run, 560_000, &["Test › make test still runs, 1 min"]);
+    }
+}
