@@ -173,6 +173,7 @@ impl Work {
                 offset: *offset,
                 limit: 4096,
                 wait_ms: 0,
+                measure: false,
             };
             let Ok(part) = client.log_part(wish).await else { continue };
             if !part.bytes.is_empty() {

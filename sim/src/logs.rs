@@ -67,4 +67,8 @@ impl Logs for SimulatedLogs {
     async fn length(&self, log: LogId) -> Result<u64, LogError> {
         Ok(self.lock().get(&log).map_or(0, |kept| kept.bytes.len() as u64))
     }
+
+    async fn lines_before(&self, _: LogId, _: u64) -> Result<Option<u64>, LogError> {
+        Ok(None)
+    }
 }

@@ -274,6 +274,10 @@ impl Logs for SpoiltLogs {
         self.logs.read(log, offset, limit).await
     }
 
+    async fn lines_before(&self, log: LogId, offset: u64) -> Result<Option<u64>, LogError> {
+        self.logs.lines_before(log, offset).await
+    }
+
     async fn length(&self, log: LogId) -> Result<u64, LogError> {
         self.logs.length(log).await
     }
@@ -329,8 +333,15 @@ impl Control for SpoiltControl {
         self.0.seal(agent, lease, length).await
     }
 
-    async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError> {
-        self.0.blob(digest, offset, limit).await
+    async fn blob(
+        &self,
+        agent: AgentRef,
+        lease: LeaseId,
+        digest: Digest,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<u8>, LinkError> {
+        self.0.blob(agent, lease, digest, offset, limit).await
     }
 
     async fn keep(&self, agent: AgentRef, lease: LeaseId, part: BlobPart) -> Result<(), LinkError> {

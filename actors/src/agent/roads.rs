@@ -45,8 +45,6 @@ struct Map {
     stranded: bool,
     /// Where calls about a shard go, where its leader is not known or did not serve it.
     turned: BTreeMap<ShardId, Place>,
-    /// Where a blob was found last.
-    blobs_at: Option<Place>,
 }
 
 impl fmt::Debug for Roads {
@@ -66,7 +64,6 @@ impl Roads {
             nodes: BTreeMap::new(),
             stranded: false,
             turned: BTreeMap::new(),
-            blobs_at: None,
         };
         Self(Arc::new(Shared { controls, map: Mutex::new(map), changes: watch::Sender::default() }))
     }
@@ -263,29 +260,18 @@ impl Control for Roads {
         self.call(lease.run.project, seal).await
     }
 
-    /// A blob is where somebody put it, which may be any node: all are asked, first the one that
-    /// had the last one.
-    async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError> {
-        let (stands, last) = {
-            let map = self.map();
-            (map.stands(), map.blobs_at)
+    async fn blob(
+        &self,
+        agent: AgentRef,
+        lease: LeaseId,
+        digest: Digest,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<u8>, LinkError> {
+        let blob = |control: SharedControl| async move {
+            control.blob(agent, lease, digest, offset, limit).await
         };
-        let last = last.and_then(|last| stands.get_key_value(&last));
-        let (mut refused, mut unreachable) = (None, None);
-        for (place, control) in last.into_iter().chain(&stands) {
-            match control.blob(digest, offset, limit).await {
-                Ok(part) => {
-                    self.map().blobs_at = Some(*place);
-                    return Ok(part);
-                }
-                Err(error @ LinkError::Refused(_)) => refused = Some(error),
-                Err(error @ (LinkError::Unreachable(_) | LinkError::NotHere { .. })) => {
-                    unreachable = Some(error);
-                }
-            }
-        }
-        // That one node does not have it says little where another one cannot be asked.
-        Err(unreachable.or(refused).unwrap_or_else(nowhere))
+        self.call(lease.run.project, blob).await
     }
 
     async fn keep(&self, agent: AgentRef, lease: LeaseId, part: BlobPart) -> Result<(), LinkError> {

@@ -107,7 +107,16 @@ impl Control for ControlSide {
         self.parts.logs.seal(LogId::from(lease), length).await.map_err(|error| unkept(&error))
     }
 
-    async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError> {
+    async fn blob(
+        &self,
+        agent: AgentRef,
+        lease: LeaseId,
+        digest: Digest,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<u8>, LinkError> {
+        self.must_hold(agent, lease).await?;
+        self.must_need(lease, digest).await?;
         self.parts.blobs.get(digest, offset, limit).await.map_err(|error| blobless(&error))
     }
 
@@ -168,6 +177,18 @@ impl ControlSide {
             return Ok(());
         }
         Err(LinkError::Refused(format!("act under lease {lease}: it is over")))
+    }
+
+    /// An agent is handed nothing but what the runs of its leases work on.
+    async fn must_need(&self, lease: LeaseId, blob: Digest) -> Result<(), LinkError> {
+        let home = self.home(lease.run.project).map_err(|denial| denied(&denial))?;
+        let question = |reply| shard::Message::Needs(lease.run, blob, reply);
+        if home.address.ask(question).await.map_err(unreachable)? {
+            return Ok(());
+        }
+        // Another leader may know of more artifacts.
+        home.confirm().await.map_err(|denial| denied(&denial))?;
+        Err(LinkError::Refused(format!("read blob {blob} under lease {lease}: no part of its run")))
     }
 
     fn hand_over(&self, report: Report) -> Result<(Arc<Home>, Handed), LinkError> {

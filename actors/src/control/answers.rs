@@ -117,6 +117,16 @@ pub struct LogPiece {
     pub end: Option<LogEnd>,
 }
 
+/// How long an attempt's log is now, and what is known of a byte of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LogMeasure {
+    /// How many bytes there are.
+    pub length: u64,
+    /// How many line ends are in front of the byte that was asked about, where that is known
+    /// without reading all of them.
+    pub lines: Option<u64>,
+}
+
 /// How a log ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum LogEnd {

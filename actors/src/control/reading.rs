@@ -1,7 +1,7 @@
 //! What people read: runs, their journals and logs, agents, and reasons.
 
 use super::ControlSide;
-use super::answers::{AgentView, Denial, Followed, Listed, LogEnd, LogPiece, Why};
+use super::answers::{AgentView, Denial, Followed, Listed, LogEnd, LogMeasure, LogPiece, Why};
 use super::homes::Home;
 use crate::matchmaker::{self, market::OfferId};
 use crate::ports::blobs::SharedBlobs;
@@ -200,6 +200,17 @@ impl ControlSide {
         };
         let enough = |piece: &LogPiece| !piece.bytes.is_empty() || piece.end.is_some();
         self.grown(&home, &bell, wait, look, enough).await
+    }
+
+    /// How long a log is now, and how many line ends are in front of one of its bytes.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn log_measure(&self, log: LogId, offset: u64) -> Result<LogMeasure, Denial> {
+        let logs = &self.parts.logs;
+        let length = logs.length(log).await.map_err(|error| unreadable(&error))?;
+        let lines = logs.lines_before(log, offset).await.map_err(|error| unreadable(&error))?;
+        Ok(LogMeasure { length, lines })
     }
 
     /// How a log ends that has `shown` bytes; `None` while its attempt goes on.

@@ -1,6 +1,7 @@
 //! What an agent gets with a lease: all that one attempt at a stage needs, taken from run and plan.
 
 use crate::ports::control::Assignment;
+use otto_core::ids::Digest;
 use otto_core::lease::Lease;
 use otto_core::plan::{Plan, Stage};
 use otto_core::run::Run;
@@ -33,6 +34,13 @@ pub(super) fn of(run: &Run, lease: Lease, lease_span: Span, now: Timestamp) -> A
         captured: run.captured_before(lease.id.stage),
         artifacts: run.artifacts().map(|(name, kept)| (name.to_owned(), kept.digest)).collect(),
     }
+}
+
+/// Whether a blob is part of what the run's stages work on: the files that they begin with, or an
+/// artifact.
+pub(super) fn needs(run: &Run, blob: Digest) -> bool {
+    let snapshot = run.begun().and_then(|begun| begun.submission.snapshot);
+    snapshot == Some(blob) || run.artifacts().any(|(_, kept)| kept.digest == blob)
 }
 
 /// The libraries that a stage's steps are from.

@@ -16,7 +16,7 @@ use crate::plans::Plans;
 use crate::ports::journal::{JournalError, SharedJournal};
 use crate::shard;
 use duties::Duties;
-use otto_core::ids::{AgentRef, RunId, StageId};
+use otto_core::ids::{AgentRef, Digest, RunId, StageId};
 use otto_core::journal::{EntityId, Head, Item, Proposal, Unreadable, Verdict, decode, encode};
 use otto_core::lease::LeaseId;
 use otto_core::run::Run;
@@ -72,6 +72,8 @@ pub(crate) enum Message {
     Why(StageId, RpcReplyPort<Result<Why, Denial>>),
     /// Whether an agent holds a lease by the journal.
     Stands(AgentRef, LeaseId, RpcReplyPort<bool>),
+    /// Whether the run's stages may work on a blob.
+    Needs(Digest, RpcReplyPort<bool>),
     /// The matchmaker was started anew.
     Rematch,
     /// Start the dead child of a duty again.
@@ -89,6 +91,7 @@ impl Message {
             Self::View(_) => "view",
             Self::Why(..) => "why",
             Self::Stands(..) => "stands",
+            Self::Needs(..) => "needs",
             Self::Rematch => "rematch",
             Self::Revive(_) => "revive",
             Self::Idle => "idle",
@@ -111,6 +114,7 @@ impl Message {
             }
             // Without an answer the lease is asked about again.
             Self::Stands(..)
+            | Self::Needs(..)
             | Self::Wish(_)
             | Self::Proposed(_)
             | Self::Rematch
@@ -216,6 +220,9 @@ impl Actor for Pipeline {
             Message::Stands(agent, lease, reply) => {
                 let stands = state.run().is_ok_and(|run| duties::stands(run, agent, lease));
                 reply.send(stands).ok();
+            }
+            Message::Needs(blob, reply) => {
+                reply.send(state.run().is_ok_and(|run| assignment::needs(run, blob))).ok();
             }
             Message::Rematch => state.duties.rematch(),
             Message::Revive(duty) => {

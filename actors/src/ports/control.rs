@@ -196,8 +196,16 @@ pub trait Control: fmt::Debug + Send + Sync + 'static {
     /// durable.
     async fn seal(&self, agent: AgentRef, lease: LeaseId, length: u64) -> Result<bool, LinkError>;
 
-    /// Reads a part of a blob; empty at its end.
-    async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError>;
+    /// Reads a part of a blob that the run of a lease needs: the snapshot that it begins with, or
+    /// one of the artifacts that it has. Empty at its end.
+    async fn blob(
+        &self,
+        agent: AgentRef,
+        lease: LeaseId,
+        digest: Digest,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<u8>, LinkError>;
 
     /// Writes a part of a blob under a lease. With `last`, it is verified against its digest and
     /// kept.

@@ -66,6 +66,10 @@ pub trait Logs: fmt::Debug + Send + Sync + 'static {
 
     /// The length now; zero where nothing was written.
     async fn length(&self, log: LogId) -> Result<u64, LogError>;
+
+    /// How many line ends are in front of a byte, where that is known without reading all that is
+    /// there.
+    async fn lines_before(&self, log: LogId, offset: u64) -> Result<Option<u64>, LogError>;
 }
 
 /// Logs that several actors use.

@@ -18,7 +18,7 @@ use crate::pipeline::{self, Pipeline};
 use crate::plans::Plans;
 use crate::ports::journal::{JournalError, SharedJournal};
 use intake::{Intake, Projects, Queue};
-use otto_core::ids::{AgentRef, RunId, StageId};
+use otto_core::ids::{AgentRef, Digest, RunId, StageId};
 use otto_core::journal::{EntityId, EntityKind};
 use otto_core::lease::LeaseId;
 use otto_core::run::Run;
@@ -76,6 +76,8 @@ pub(crate) enum Message {
     Why(RunId, StageId, RpcReplyPort<Result<Why, Denial>>),
     /// Whether an agent holds a lease by the journal.
     Stands(AgentRef, LeaseId, RpcReplyPort<bool>),
+    /// Whether a run's stages may work on a blob.
+    Needs(RunId, Digest, RpcReplyPort<bool>),
     /// The matchmaker was started anew.
     Rematch,
     /// Start the dead actor of a run again.
@@ -96,6 +98,7 @@ impl Message {
             Self::View(..) => "view",
             Self::Why(..) => "why",
             Self::Stands(..) => "stands",
+            Self::Needs(..) => "needs",
             Self::Rematch => "rematch",
             Self::Revive(_) => "revive",
             Self::Dormant { .. } => "dormant",
@@ -189,6 +192,9 @@ impl Actor for Shard {
             Message::Stands(agent, lease, reply) => {
                 let question = pipeline::Message::Stands(agent, lease, reply);
                 state.pass(lease.run, question, &myself).await?;
+            }
+            Message::Needs(run, blob, reply) => {
+                state.pass(run, pipeline::Message::Needs(blob, reply), &myself).await?;
             }
             Message::Rematch => {
                 for actor in state.runs.values().filter_map(|child| child.actor.as_ref()) {

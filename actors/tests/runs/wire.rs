@@ -57,8 +57,15 @@ impl Control for Wire {
         self.far_end()?.seal(a, lease, length).await
     }
 
-    async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError> {
-        self.far_end()?.blob(digest, offset, limit).await
+    async fn blob(
+        &self,
+        a: AgentRef,
+        l: LeaseId,
+        digest: Digest,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<u8>, LinkError> {
+        self.far_end()?.blob(a, l, digest, offset, limit).await
     }
 
     async fn keep(&self, a: AgentRef, lease: LeaseId, part: BlobPart) -> Result<(), LinkError> {

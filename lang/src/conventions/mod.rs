@@ -145,6 +145,26 @@ pub fn recognise(listing: &Listing) -> Vec<Convention> {
     if found.is_empty() { make::recognise(listing).into_iter().collect() } else { found }
 }
 
+/// What is there and suggests nothing, in words for people: a file that a convention looks for, and
+/// what it would have to hold.
+#[must_use]
+pub fn passed_over(listing: &Listing) -> Vec<String> {
+    let known = [
+        (
+            "package.json",
+            "has no dependencies, and none of the scripts lint, typecheck, check, \
+          test, build",
+        ),
+        (
+            "Makefile",
+            "has none of the targets check, test, build, all, and makes nothing by itself \
+          that may be made unasked",
+        ),
+    ];
+    let there = known.iter().filter(|(file, _)| listing.has(file));
+    there.map(|(file, lacks)| format!("{file} {lacks}")).collect()
+}
+
 /// The convention of this name, where the repository follows it.
 #[must_use]
 pub fn named(name: &str, listing: &Listing) -> Option<Convention> {

@@ -29,7 +29,7 @@ pub(super) fn recognise(listing: &Listing) -> Option<Convention> {
     }
     let scripts: Vec<&str> =
         SCRIPTS.into_iter().filter(|name| is_real(&package, name, &mut reasons)).collect();
-    let tools = if installer.tool == "npm" { vec!["npm"] } else { vec!["node", installer.tool] };
+    let tools = ["node", installer.tool];
     let install = installs.then_some(installer.install);
     let stage = |name: &str| {
         let run = format!("{} run {name}", installer.tool);

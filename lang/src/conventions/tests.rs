@@ -77,6 +77,10 @@ fn the_others() {
 #[test]
 fn make() {
     check("make", &[("Makefile", "CC := cc\n.PHONY: test\ntest: lib\n\tls\nall: lib\n\tls: x\n")]);
+    check(
+        "make-default",
+        &[("Makefile", "X = 1\n.PHONY: x\n%.o: %.c\n\tcc\nprog: prog.o\n\tcc\n")],
+    );
     check("make-covered", &[("Makefile", "check: test lint\ntest:\n\tls\nbuild all:\n\tls\n")]);
 }
 
@@ -97,7 +101,7 @@ fn several_stand_side_by_side() {
 fn what_follows_no_convention_is_not_guessed() {
     for files in [
         &[("README.md", "")][..],
-        &[("Makefile", "install:\n\tcp x /usr\n")],
+        &[("Makefile", "install: prog\n\tcp x /usr\nprog:\n\tcc x.c\n")],
         &[("package.json", "{ not json")],
         &[("package.json", "{}")],
     ] {

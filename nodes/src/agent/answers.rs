@@ -227,7 +227,7 @@ impl<'a> Desk<'a> {
             let answer = Answer::refused(404, format!("find the artifact '{name}' in this run"));
             return connection.write_all(&answer.to_bytes(closes)).await;
         };
-        let mut file = match self.blobs.fetch(digest).await {
+        let mut file = match self.blobs.fetch(self.assignment.lease, digest).await {
             Ok(file) => file,
             Err(error) => {
                 let answer = blob_refusal(&format!("fetch '{name}'"), &error);

@@ -72,7 +72,7 @@ impl Blobs {
     }
 
     /// Opens a blob, fetched first where it is not here.
-    pub(super) async fn fetch(&self, digest: Digest) -> Result<File, BlobError> {
+    pub(super) async fn fetch(&self, lease: LeaseId, digest: Digest) -> Result<File, BlobError> {
         let turn = {
             let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(fetching.entry(digest).or_default())
@@ -81,7 +81,7 @@ impl Blobs {
             let _turn = turn.lock().await;
             match self.kept(digest).await? {
                 Some(file) => Ok(file),
-                None => self.download(digest).await,
+                None => self.download(lease, digest).await,
             }
         };
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,11 +122,12 @@ impl Blobs {
         Ok(Some(file))
     }
 
-    async fn download(&self, digest: Digest) -> Result<File, BlobError> {
+    async fn download(&self, lease: LeaseId, digest: Digest) -> Result<File, BlobError> {
         let mut blob = self.begin()?;
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.control.blob(digest, blob.length, PART_BYTES).await {
+            let read = self.control.blob(self.agent, lease, digest, blob.length, PART_BYTES);
+            match read.await {
                 Ok(part) if part.is_empty() => break,
                 Ok(part) => {
                     blob.write(&part)?;

@@ -139,7 +139,7 @@ impl NodeStages {
             OpenStage::new(assignment.clone(), Arc::clone(shared), grounds, process, log, held)
                 .map_err(machine)?;
         let prepared = match assignment.snapshot {
-            Some(digest) => self.check_out(&stage, digest).await,
+            Some(digest) => self.check_out(&stage, lease, digest).await,
             None => Ok(()),
         };
         match prepared.and_then(|()| put_libraries(&stage)) {
@@ -152,11 +152,17 @@ impl NodeStages {
     }
 
     /// Fills the workspace with the repository's files.
-    async fn check_out(&self, stage: &OpenStage, digest: Digest) -> Result<(), StageError> {
+    async fn check_out(
+        &self,
+        stage: &OpenStage,
+        lease: LeaseId,
+        digest: Digest,
+    ) -> Result<(), StageError> {
         let unfit = |why: &dyn std::fmt::Display| {
             StageError::Unfit(format!("get the repository's files ({}): {why}", digest.short()))
         };
-        let archive = self.shared.blobs.fetch(digest).await.map_err(|error| match error {
+        let fetched = self.shared.blobs.fetch(lease, digest).await;
+        let archive = fetched.map_err(|error| match error {
             BlobError::Refused(_) => unfit(&error),
             BlobError::Machine(error) => StageError::Machine(error.to_string()),
         })?;

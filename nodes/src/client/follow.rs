@@ -66,7 +66,8 @@ impl LogFollow {
         offset: u64,
     ) -> Self {
         let limit = u32::try_from(MAX_LOG_PART).unwrap_or(u32::MAX);
-        let read = ReadLog { run, stage, attempt, offset, limit, wait_ms: wait_ms() };
+        let read =
+            ReadLog { run, stage, attempt, offset, limit, wait_ms: wait_ms(), measure: false };
         Self { client, read, end: None }
     }
 

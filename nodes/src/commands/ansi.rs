@@ -19,6 +19,15 @@ pub(super) fn harmless(text: &str, colored: bool) -> String {
     clean
 }
 
+/// A path or another name on one line, its control characters written out: whoever names a file
+/// draws nothing on the terminal.
+pub(super) fn on_one_line(name: &str) -> String {
+    let written = |c: char| -> String {
+        if c.is_control() { c.escape_default().collect() } else { c.to_string() }
+    };
+    name.chars().map(written).collect()
+}
+
 /// Whether a text begins with a colour, and the length of the control sequence that it begins with.
 fn sequence(text: &str) -> (bool, usize) {
     let first = text.chars().next().map_or(0, char::len_utf8);
@@ -44,7 +53,13 @@ fn sequence(text: &str) -> (bool, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::harmless;
+    use super::{harmless, on_one_line};
+
+    #[test]
+    fn a_name_stays_on_its_line() {
+        assert_eq!(on_one_line("pa th/é"), "pa th/é");
+        assert_eq!(on_one_line("a\nb\x1b[31m"), "a\\nb\\u{1b}[31m");
+    }
 
     #[test]
     fn colours_may_stay_and_nothing_else() {

@@ -115,7 +115,8 @@ fn infer(
         Some(named) => conventions::named(named, &listing).into_iter().collect(),
     };
     if inferred.is_empty() {
-        return Err(nothing_to_run(repository, convention, there.then_some(name)));
+        let fault = nothing_to_run(repository, convention, there.then_some(name));
+        return Err(conventions::passed_over(&listing).into_iter().fold(fault, Fault::help));
     }
     let text = conventions::ottofile(&inferred);
     Ok(Reading { source: Source { name: name.to_owned(), text }, inferred, there })

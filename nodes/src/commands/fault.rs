@@ -1,6 +1,7 @@
 //! What goes wrong in front of a person: what, where, what to do now; and the codes that scripts
 //! read.
 
+use super::ansi::on_one_line;
 use super::screen::Paint;
 use std::fmt;
 
@@ -184,7 +185,10 @@ impl Told {
     pub(super) fn rendered(&self, paint: Paint) -> String {
         let head = paint.error(&format!("error[{}]", self.id.code()));
         let mut lines = vec![format!("{head}{}", paint.strong(&format!(": {}", self.what)))];
-        lines.extend(self.place.iter().map(|place| format!("  {} {place}", paint.mark("-->"))));
+        lines.extend(self.place.iter().map(|place| {
+            let place = on_one_line(place);
+            format!("  {} {place}", paint.mark("-->"))
+        }));
         lines.extend(self.help.iter().map(|help| format!("{}: {help}", paint.help("help"))));
         lines.join("\n")
     }

@@ -5,6 +5,7 @@
 
 use super::ansi::harmless;
 use super::fault::{Exit, Fault, Id};
+use super::view::tail;
 use super::{Context, session};
 use crate::client::{Client, ClientError, LogFollow};
 use crate::rpc::api::ReadLog;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 Examples:
   otto logs             all of the latest run
   otto logs test        one stage of the latest run
+  otto logs test -n 50  its last fifty lines
   otto logs 2 test -f   one stage of run 2, as it goes on")]
 pub(super) struct Logs {
     #[command(flatten)]
@@ -32,6 +34,9 @@ pub(super) struct Logs {
     /// Go on until the run ends
     #[arg(long, short)]
     follow: bool,
+    /// Print only the last lines of each log
+    #[arg(long, short = 'n', value_name = "LINES", conflicts_with = "follow")]
+    tail: Option<usize>,
     /// Which attempt at the stage [default: the last]
     #[arg(long, value_name = "NUMBER", conflicts_with = "follow")]
     attempt: Option<u32>,
@@ -61,7 +66,11 @@ impl Logs {
             let logs = wanted(&run, only, self.attempt)?;
             let mut printer = Printer::new(context, &client, logs.len() > 1);
             for log in logs {
-                printer.print(&run, log).await?;
+                let from = match self.tail {
+                    Some(lines) => tail::start_of_last(&client, &run, log, lines).await,
+                    None => Ok(0),
+                };
+                printer.print(&run, log, from.map_err(session::fault)?).await?;
             }
             Ok(Exit::Done)
         })
@@ -116,12 +125,14 @@ impl<'a> Printer<'a> {
         Self { context, client, titles, live: BTreeMap::new(), titled: None }
     }
 
-    /// Prints a log as far as it goes now.
-    async fn print(&mut self, run: &Run, log: Key) -> Result<(), Fault> {
+    /// Prints a log from a byte on, as far as it goes now.
+    async fn print(&mut self, run: &Run, log: Key, from: u64) -> Result<(), Fault> {
         self.title(run, log);
         let (stage, attempt) = log;
         let limit = u32::try_from(MAX_LOG_PART).unwrap_or(u32::MAX);
-        let mut read = ReadLog { run: run.id(), stage, attempt, offset: 0, limit, wait_ms: 0 };
+        let (offset, wait_ms) = (from, 0);
+        let mut read =
+            ReadLog { run: run.id(), stage, attempt, offset, limit, wait_ms, measure: false };
         let mut lines = Lines::default();
         loop {
             let part = self.client.log_part(read).await.map_err(session::fault)?;
@@ -158,7 +169,7 @@ impl<'a> Printer<'a> {
                             continue;
                         }
                         if has_ended(&run, stage, attempt) {
-                            self.print(&run, (stage, attempt)).await?;
+                            self.print(&run, (stage, attempt), 0).await?;
                             continue;
                         }
                         let log = self.client.log(run.id(), stage, attempt, 0);

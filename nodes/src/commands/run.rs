@@ -1,5 +1,6 @@
 //! `otto run`: plans the repository's pipeline, submits it, and shows it until it ends.
 
+use super::ansi::on_one_line;
 use super::draft::{self, Draft, Values, draft};
 use super::fault::{Exit, Fault, Id};
 use super::following::{Watched, Watching, follow};
@@ -140,7 +141,7 @@ async fn send(
     let mut packed = snapshot::pack(repository)?;
     for note in &packed.notes {
         let word = context.screen.err.help("note");
-        context.screen.tell(format!("{word}: {note}"));
+        context.screen.tell(format!("{word}: {}", on_one_line(note)));
     }
     client.put(packed.digest, &mut packed.archive).await.map_err(session::fault)?;
     Ok(packed.digest)

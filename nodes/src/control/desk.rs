@@ -153,11 +153,12 @@ impl ClientSide for Desk {
     }
 
     async fn log(&self, read: ReadLog) -> Result<LogPart, ApiError> {
-        let ReadLog { run, stage, attempt, offset, limit, wait_ms } = read;
+        let ReadLog { run, stage, attempt, offset, limit, wait_ms, measure } = read;
         let log = LogId { run, stage, attempt };
         let limit = usize::try_from(limit).unwrap_or(MAX_LOG_PART).min(MAX_LOG_PART);
         let piece = self.side.log_read(log, offset, limit, long_poll(wait_ms)).await?;
-        Ok(LogPart { bytes: piece.bytes, end: piece.end })
+        let measure = if measure { Some(self.side.log_measure(log, offset).await?) } else { None };
+        Ok(LogPart { bytes: piece.bytes, end: piece.end, measure })
     }
 
     async fn ask(&self, by: &Principal, ask: Ask) -> Result<(), ApiError> {

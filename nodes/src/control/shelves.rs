@@ -180,4 +180,8 @@ impl Logs for LogsOfAll {
         });
         Ok(lengths.max().unwrap_or(0).max(here))
     }
+
+    async fn lines_before(&self, log: LogId, offset: u64) -> Result<Option<u64>, LogError> {
+        self.own.lines_before(log, offset).await
+    }
 }

@@ -4,6 +4,7 @@
 //! copy. A large log is brought to the disk while it grows, so that its seal has little to wait
 //! for.
 
+use super::index::Index;
 use async_trait::async_trait;
 use otto_actors::ports::logs::{LogError, LogId, Logs};
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ struct Open {
 struct OpenLog {
     file: File,
     extent: Mutex<Extent>,
+    /// Nothing where it cannot be used: lines are no reason to take no log.
+    index: Mutex<Option<Index>>,
 }
 
 /// How far a log goes.
@@ -49,9 +52,28 @@ struct Extent {
 const SYNC_BYTES: u64 = 32 << 20;
 
 impl OpenLog {
-    fn new(file: File, length: u64) -> Self {
+    fn new(file: File, length: u64, index: Option<Index>) -> Self {
         let extent = Extent { length, durable: 0, syncing: false };
-        Self { file, extent: Mutex::new(extent) }
+        Self { file, extent: Mutex::new(extent), index: Mutex::new(index) }
+    }
+
+    /// Uses the index, and does without it from then on where that fails.
+    fn index<T>(&self, usage: impl FnOnce(&mut Index) -> io::Result<T>) -> Option<T> {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = usage(index.as_mut()?);
+        if let Err(error) = &used {
+            tracing::info!(%error, "the lines of a log are counted no more");
+            *index = None;
+        }
+        used.ok()
+    }
+
+    /// How many line ends are in front of a byte that is there.
+    fn lines_before(&self, offset: u64) -> Option<u64> {
+        if offset > self.extent().length {
+            return None;
+        }
+        self.index(|index| index.lines_before(&self.file, offset))
     }
 
     fn extent(&self) -> MutexGuard<'_, Extent> {
@@ -65,6 +87,7 @@ impl OpenLog {
             let known = usize::try_from(known).unwrap_or(usize::MAX);
             let fresh = bytes.get(known..).unwrap_or_default();
             self.file.write_all_at(fresh, extent.length)?;
+            self.index(|index| index.add(&self.file, extent.length, fresh));
             extent.length += fresh.len() as u64;
         }
         let due = !extent.syncing && extent.length - extent.durable >= SYNC_BYTES;
@@ -81,7 +104,10 @@ impl OpenLog {
         extent.syncing = false;
         match synced {
             Ok(()) => extent.durable = reached,
-            Err(_) => extent.length = extent.durable,
+            Err(_) => {
+                extent.length = extent.durable;
+                self.index(|index| index.cut(extent.durable));
+            }
         }
         synced
     }
@@ -116,7 +142,9 @@ impl FileLogs {
             return Ok(None);
         };
         let length = file.metadata().map_err(|error| failed(&path, &error))?.len();
-        let file = Arc::new(OpenLog::new(file, length));
+        let index = open_file(&path.with_extension("lines"), create).ok().flatten();
+        let index = index.and_then(|file| Index::open(file, length).ok());
+        let file = Arc::new(OpenLog::new(file, length, index));
         if open.files.len() >= MAX_OPEN {
             let idle = open.files.iter().min_by_key(|(_, (turn, _))| *turn).map(|(log, _)| *log);
             idle.map(|log| open.files.remove(&log));
@@ -173,6 +201,10 @@ impl Logs for FileLogs {
         let open = self.open(log, false)?;
         Ok(open.map_or(0, |open| open.extent().length))
     }
+
+    async fn lines_before(&self, log: LogId, offset: u64) -> Result<Option<u64>, LogError> {
+        Ok(self.open(log, false)?.and_then(|open| open.lines_before(offset)))
+    }
 }
 
 fn open_file(path: &Path, create: bool) -> io::Result<Option<File>> {
@@ -220,7 +252,7 @@ mod tests {
     fn what_the_disk_does_not_take_is_asked_for_again() {
         let check = |path: &str, length: u64| {
             let file = OpenOptions::new().write(true).open(path).expect("a file");
-            let log = OpenLog::new(file, 0);
+            let log = OpenLog::new(file, 0, None);
             assert_eq!(log.append(0, b"some").expect("written"), (4, false));
             assert_eq!(log.sync().is_ok(), length > 0, "{path}");
             assert_eq!(log.append(4, b"").expect("written"), (length, false), "{path}");
@@ -236,7 +268,7 @@ mod tests {
     #[test]
     fn a_log_that_grows_is_synced_once_at_a_time() {
         let file = OpenOptions::new().write(true).open("/dev/null").expect("a file");
-        let log = OpenLog::new(file, 0);
+        let log = OpenLog::new(file, 0, None);
         let much = vec![b'x'; usize::try_from(SYNC_BYTES).expect("it fits")];
         assert_eq!(log.append(0, &much[1..]).expect("written"), (SYNC_BYTES - 1, false));
         assert_eq!(log.append(SYNC_BYTES - 1, b"x").expect("written"), (SYNC_BYTES, true));

@@ -44,4 +44,11 @@ impl Logs for MemoryLogs {
     async fn length(&self, log: LogId) -> Result<u64, LogError> {
         Ok(self.logs().get(&log).map_or(0, |content| content.len() as u64))
     }
+
+    async fn lines_before(&self, log: LogId, offset: u64) -> Result<Option<u64>, LogError> {
+        let logs = self.logs();
+        let content = logs.get(&log).map(Vec::as_slice).unwrap_or_default();
+        let before = usize::try_from(offset).ok().and_then(|offset| content.get(..offset));
+        Ok(before.map(|before| before.iter().filter(|byte| **byte == b'\n').count() as u64))
+    }
 }

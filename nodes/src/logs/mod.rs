@@ -1,6 +1,7 @@
 //! The control side's logs: bytes by offset, on files or in memory, and sealed in a shared store.
 
 mod files;
+mod index;
 mod memory;
 mod sealed;
 #[cfg(test)]

@@ -110,6 +110,10 @@ impl Logs for SealedLogs {
         let here = self.live.length(log).await?;
         Ok(self.sealed_length(log).await?.map_or(here, |sealed| sealed.max(here)))
     }
+
+    async fn lines_before(&self, log: LogId, offset: u64) -> Result<Option<u64>, LogError> {
+        self.live.lines_before(log, offset).await
+    }
 }
 
 /// Where a sealed log lies.

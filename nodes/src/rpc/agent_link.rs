@@ -109,9 +109,16 @@ impl Control for AgentLink {
         self.call(deadline::DISK, call).await
     }
 
-    async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError> {
+    async fn blob(
+        &self,
+        agent: AgentRef,
+        lease: LeaseId,
+        digest: Digest,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<u8>, LinkError> {
         let call = |calls: AgentCallsClient, context| async move {
-            calls.blob(context, digest, offset, limit).await
+            calls.blob(context, agent, lease, digest, offset, limit).await
         };
         self.call(deadline::USUAL, call).await.map(ByteBuf::into_vec)
     }

@@ -8,7 +8,7 @@ use otto_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-pub use otto_actors::control::answers::{AgentView, Listed, LogEnd};
+pub use otto_actors::control::answers::{AgentView, Listed, LogEnd, LogMeasure};
 pub use otto_core::run::summary::Summary;
 
 /// Why a call was not answered with what it asked for.
@@ -198,6 +198,9 @@ pub struct ReadLog {
     /// How long to wait for more, in milliseconds; at most 5,000.
     #[serde(default)]
     pub wait_ms: u32,
+    /// Tell how long the log is, and how many lines are in front of `offset`, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub measure: bool,
 }
 
 /// Bytes of a log.
@@ -208,6 +211,9 @@ pub struct LogPart {
     pub bytes: Vec<u8>,
     /// How the log ends, where there are no bytes because none will come any more.
     pub end: Option<LogEnd>,
+    /// What was asked for with `measure`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measure: Option<LogMeasure>,
 }
 
 /// A wish about a run that goes on.

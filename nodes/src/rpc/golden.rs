@@ -8,9 +8,9 @@ mod answers;
 mod peers;
 
 use super::api::{
-    ApiError, Ask, ClientWish, Follow, Followed, ListRuns, ListStages, LogEnd, LogPart, ReadBlob,
-    ReadLog, Reason, Retry, StagePhase, StageView, Stop, Stopped, Submit, Submitted, Successor,
-    Why,
+    ApiError, Ask, ClientWish, Follow, Followed, ListRuns, ListStages, LogEnd, LogMeasure, LogPart,
+    ReadBlob, ReadLog, Reason, Retry, StagePhase, StageView, Stop, Stopped, Submit, Submitted,
+    Successor, Why,
 };
 use super::backup::{BackUp, BackedUp, Content, Cursor, Picture};
 use super::cluster::{
@@ -177,6 +177,7 @@ fn client_requests(frames: &mut Frames) {
         offset: 10,
         limit: 100,
         wait_ms: 5000,
+        measure: true,
     };
     let part = BlobPart { digest: Digest([2; 32]), offset: 0, bytes: vec![1, 2], last: true };
     let retry = Retry { run: RUN, key: "k".to_owned(), everything: false };
@@ -280,7 +281,9 @@ fn client_responses(frames: &mut Frames) {
     let followed = Followed { entries: vec![ByteBuf::from(vec![1])], retired: true };
     frames.response("client followed", Ok(Resp::Follow(Ok(followed))));
     let end = Some(LogEnd::Cut { missing_bytes: 3 });
-    frames.response("client log part", Ok(Resp::Log(Ok(LogPart { bytes: b"hi".to_vec(), end }))));
+    let measure = Some(LogMeasure { length: 12, lines: Some(3) });
+    let part = LogPart { bytes: b"hi".to_vec(), end, measure };
+    frames.response("client log part", Ok(Resp::Log(Ok(part))));
     frames.response("client plan bytes", Ok(Resp::Plan(Ok(ByteBuf::from(vec![0x80])))));
     let reason = Reason { stage: STAGE, path: "Build".to_owned(), text: "runs".to_owned() };
     frames.response("client reasons", Ok(Resp::Why(Ok(vec![reason]))));
@@ -340,7 +343,9 @@ fn agent_frames(frames: &mut Frames) {
     let bytes = ByteBuf::from(b"hi".to_vec());
     frames.request("agent log", Req::Log { agent: AGENT, lease: LEASE, offset: 4, bytes });
     frames.request("agent seal", Req::Seal { agent: AGENT, lease: LEASE, length: 6 });
-    frames.request("agent blob", Req::Blob { digest: Digest([2; 32]), offset: 0, limit: 9 });
+    let digest = Digest([2; 32]);
+    let blob = Req::Blob { agent: AGENT, lease: LEASE, digest, offset: 0, limit: 9 };
+    frames.request("agent blob", blob);
     let orders = vec![
         Order::End { lease: LEASE, reason: EndReason::TimedOut },
         Order::Look { tools: vec!["git".to_owned()] },

@@ -286,11 +286,14 @@ impl AgentCalls for AgentDoor {
     async fn blob(
         self,
         _: Context,
+        agent: AgentRef,
+        lease: LeaseId,
         digest: Digest,
         offset: u64,
         limit: u32,
     ) -> Result<ByteBuf, LinkError> {
-        self.side.blob(digest, offset, limit).await.map(ByteBuf::from)
+        self.own(agent)?;
+        self.side.blob(agent, lease, digest, offset, limit).await.map(ByteBuf::from)
     }
     async fn keep(
         self,

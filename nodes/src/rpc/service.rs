@@ -136,8 +136,14 @@ pub trait AgentCalls {
     ) -> Result<u64, LinkError>;
     /// Says that a log has this length for good.
     async fn seal(agent: AgentRef, lease: LeaseId, length: u64) -> Result<bool, LinkError>;
-    /// Reads a part of a blob; empty at its end.
-    async fn blob(digest: Digest, offset: u64, limit: u32) -> Result<ByteBuf, LinkError>;
+    /// Reads a part of a blob that a lease's run works on; empty at its end.
+    async fn blob(
+        agent: AgentRef,
+        lease: LeaseId,
+        digest: Digest,
+        offset: u64,
+        limit: u32,
+    ) -> Result<ByteBuf, LinkError>;
     /// Writes a part of a blob under a lease.
     async fn keep(agent: AgentRef, lease: LeaseId, part: BlobPart) -> Result<(), LinkError>;
 }

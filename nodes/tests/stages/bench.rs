@@ -85,7 +85,14 @@ impl Control for Blobs {
         Ok(true)
     }
 
-    async fn blob(&self, digest: Digest, offset: u64, limit: u32) -> Result<Vec<u8>, LinkError> {
+    async fn blob(
+        &self,
+        _: AgentRef,
+        _: LeaseId,
+        digest: Digest,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<u8>, LinkError> {
         let kept = self.kept.lock().expect("no panic");
         let bytes = kept.get(&digest).ok_or_else(|| LinkError::Refused("no such blob".into()))?;
         let rest = bytes.get(usize::try_from(offset).expect("small")..).unwrap_or_default();

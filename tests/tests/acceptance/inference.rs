@@ -13,12 +13,32 @@ fn a_makefile_is_enough() {
     );
 }
 
+/// What each kind of repository needs, on a machine that has nothing.
 #[test]
 fn a_missing_tool_is_named_before_anything_starts() {
-    let mut session = Session::new(&[("go.mod", "module shop\n")]);
-    let line = "otto run";
-    let output = session.command(line).env("PATH", "/nowhere").output().expect("otto starts");
-    session.note(line, &output);
-    session.run("otto runs");
-    golden("missing-tool", &session);
+    let repositories: [(&str, &[(&str, &str)]); 7] = [
+        ("go", &[("go.mod", "module shop\n")]),
+        ("cargo", &[("Cargo.toml", "[package]\nname = \"shop\"\n"), ("src/lib.rs", "")]),
+        ("npm", &[("package.json", r#"{"scripts": {"test": "node --test"}}"#)]),
+        ("pytest", &[("pytest.ini", "[pytest]\n"), ("tests/test_shop.py", "")]),
+        ("python", &[("setup.py", ""), ("shop.py", "")]),
+        ("make", &[MAKEFILE]),
+        ("make-default", &[("Makefile", "shop: shop.c\n\tcc -o shop shop.c\n")]),
+    ];
+    for (name, files) in repositories {
+        let mut session = Session::new(files);
+        let line = "otto run";
+        let output = session.command(line).env("PATH", "/nowhere").output().expect("otto starts");
+        session.note(line, &output);
+        session.run("otto runs");
+        golden(&format!("missing-tool-{name}"), &session);
+    }
+}
+
+#[test]
+fn what_suggests_nothing_is_named_with_what_it_lacks() {
+    let commands = ["otto run", "otto explain nosuch", "otto explain OTTO9999"];
+    let files = [("package.json", "{}"), ("Makefile", "deploy:\n\trsync . web:\n")];
+    check("nothing-suggested", &files, &commands);
+    check("nothing-there", &[], &commands);
 }

@@ -279,20 +279,17 @@ mod tests {
         check(&run, 100_000, &[]);
         report(&mut run, 0, 100_000, StepChange::Began);
         check(&run, 159_999, &[]);
-        check(&run, 160_000, &["Test › make still runs, 1 min"]);
+        check(&run, 160_000, &["Test › sh 'make' still runs, 1 min"]);
         check(&run, 160_100, &[]);
         check(&run, 219_999, &[]);
         // Whoever was away for long is told once.
-        check(&run, 400_000, &["Test › make still runs, 5 min"]);
-        let done = StepChange::Ended {
-            outcome: Outcome::Success,
-            detail: String::new(),
-            log_bytes: None,
-        };
+        check(&run, 400_000, &["Test › sh 'make' still runs, 5 min"]);
+        let done =
+            StepChange::Ended { outcome: Outcome::Success, detail: String::new(), log_bytes: None };
         report(&mut run, 0, 401_000, done);
         check(&run, 500_000, &[]);
         report(&mut run, 1, 500_000, StepChange::Began);
         check(&run, 559_999, &[]);
-        check(&run, 560_000, &["Test › make test still runs, 1 min"]);
+        check(&run, 560_000, &["Test › sh 'make test' still runs, 1 min"]);
     }
 }

@@ -7,7 +7,7 @@ use super::words::{step, title};
 use crate::client::{Client, ClientError};
 use crate::commands::ansi::harmless;
 use crate::commands::screen::Paint;
-use crate::rpc::api::ReadLog;
+use crate::rpc::api::{LogMeasure, ReadLog};
 use crate::wire::frame::MAX_LOG_PART;
 use otto_core::ids::{Attempt, StageId};
 use otto_core::run::Run;
@@ -19,7 +19,7 @@ use otto_core::time::Timestamp;
 const BYTES: u64 = 8 << 10;
 /// How many lines are shown at most.
 const LINES: usize = 12;
-/// The longest log whose lines are counted.
+/// The longest log whose lines are counted here, where the node does not know them.
 const COUNTED_BYTES: u64 = 16 << 20;
 
 /// How a stage failed, and the last lines of the step that did.
@@ -101,14 +101,74 @@ pub(in crate::commands) async fn line_numbers(
     run: &Run,
     part: Part,
 ) -> Result<Option<(usize, usize)>, ClientError> {
-    if part.until > COUNTED_BYTES || part.from >= part.until {
+    if part.from >= part.until {
         return Ok(None);
     }
-    let count = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').skip(1).count();
-    let before = count(&read(client, run, Part { from: 0, until: part.from, ..part }).await?);
-    let inside = read(client, run, part).await?;
-    let unfinished = usize::from(!inside.ends_with(b"\n"));
-    Ok(Some((before + 1, before + count(&inside) + unfinished)))
+    let (Some(before), Some(until)) = (
+        lines_before(client, run, part, part.from).await?,
+        lines_before(client, run, part, part.until).await?,
+    ) else {
+        return Ok(None);
+    };
+    let last = read(client, run, Part { from: part.until - 1, ..part }).await?;
+    let unfinished = usize::from(last != b"\n");
+    Ok(Some((before + 1, until + unfinished)))
+}
+
+/// How many line ends are in front of a byte of a log; `None` where nobody wants to count.
+async fn lines_before(
+    client: &Client,
+    run: &Run,
+    part: Part,
+    offset: u64,
+) -> Result<Option<usize>, ClientError> {
+    let measure = measure(client, run, (part.stage, part.attempt), offset).await?;
+    if let Some(lines) = measure.lines {
+        return Ok(usize::try_from(lines).ok());
+    }
+    if offset > COUNTED_BYTES {
+        return Ok(None);
+    }
+    let bytes = read(client, run, Part { from: 0, until: offset, ..part }).await?;
+    Ok(Some(bytes.iter().filter(|byte| **byte == b'\n').count()))
+}
+
+/// Where the last lines of a log begin. It is read from its end, as far as they reach.
+pub(in crate::commands) async fn start_of_last(
+    client: &Client,
+    run: &Run,
+    (stage, attempt): (StageId, Attempt),
+    lines: usize,
+) -> Result<u64, ClientError> {
+    let length = measure(client, run, (stage, attempt), 0).await?.length;
+    let (mut until, mut left) = (length, lines);
+    while until > 0 && left > 0 {
+        let from = until.saturating_sub(MAX_LOG_PART as u64);
+        let bytes = read(client, run, Part { stage, attempt, from, until }).await?;
+        // The end of the last line begins no other one.
+        let body = if until == length { bytes.strip_suffix(b"\n") } else { None };
+        let body = body.unwrap_or(&bytes);
+        for (index, _) in body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            left -= 1;
+            if left == 0 {
+                return Ok(from + index as u64 + 1);
+            }
+        }
+        until = from;
+    }
+    Ok(until)
+}
+
+/// How long a log is now, and how many line ends are in front of one of its bytes.
+async fn measure(
+    client: &Client,
+    run: &Run,
+    (stage, attempt): (StageId, Attempt),
+    offset: u64,
+) -> Result<LogMeasure, ClientError> {
+    let read =
+        ReadLog { run: run.id(), stage, attempt, offset, limit: 1, wait_ms: 0, measure: true };
+    Ok(client.log_part(read).await?.measure.unwrap_or_default())
 }
 
 async fn read(client: &Client, run: &Run, part: Part) -> Result<Vec<u8>, ClientError> {
@@ -118,7 +178,9 @@ async fn read(client: &Client, run: &Run, part: Part) -> Result<Vec<u8>, ClientE
         let most = MAX_LOG_PART as u64;
         let limit = u32::try_from((part.until - offset).min(most)).unwrap_or(u32::MAX);
         let Part { stage, attempt, .. } = part;
-        let read = ReadLog { run: run.id(), stage, attempt, offset, limit, wait_ms: 0 };
+        let wait_ms = 0;
+        let read =
+            ReadLog { run: run.id(), stage, attempt, offset, limit, wait_ms, measure: false };
         let piece = client.log_part(read).await?.bytes;
         if piece.is_empty() {
             break;

@@ -9,6 +9,7 @@ use otto_core::run::outcome::Outcome;
 use otto_core::run::state::Phase;
 use otto_core::time::Timestamp;
 use std::io::{self, Write};
+use unicode_width::UnicodeWidthChar;
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 /// How long a picture of the spinner stays, in milliseconds.
@@ -188,7 +189,7 @@ fn rank(phase: &Phase) -> Rank {
 }
 
 /// Cuts a line to the terminal's width: a wrapped one could not be taken back. Colours have no
-/// width.
+/// width, and some characters that of two.
 fn cut(line: &str, columns: usize) -> String {
     let mut cut = String::with_capacity(line.len());
     let mut width = 0;
@@ -199,7 +200,7 @@ fn cut(line: &str, columns: usize) -> String {
             (true, 'm') => in_color = false,
             (true, _) => {}
             (false, _) => {
-                width += 1;
+                width += character.width().unwrap_or(0);
                 if width >= columns {
                     cut.push_str("…\x1b[0m");
                     return cut;
@@ -234,6 +235,8 @@ mod tests {
         assert_eq!(cut("short", 80), "short");
         assert_eq!(cut("0123456789", 5), "0123…\x1b[0m");
         assert_eq!(cut("\x1b[32m✔\x1b[0m ok", 6), "\x1b[32m✔\x1b[0m ok");
+        assert_eq!(cut("日本語", 7), "日本語");
+        assert_eq!(cut("日本語の", 7), "日本語…\x1b[0m");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Stages, steps and outcomes in words.
 
+use crate::commands::ansi::on_one_line;
 use crate::commands::clock::lasting;
 use crate::commands::screen::Paint;
 use otto_core::ids::StageId;
@@ -32,7 +33,8 @@ impl Names {
 
     /// The name of what was run: the pipeline's, or the project's for its default one.
     fn title(&self, plan: &Plan) -> String {
-        if plan.pipeline == "default" { self.project.clone() } else { plan.pipeline.clone() }
+        let project = || on_one_line(&self.project);
+        if plan.pipeline == "default" { project() } else { plan.pipeline.clone() }
     }
 }
 

@@ -265,19 +265,28 @@ async fn what_was_put_at_one_node_is_handed_out_by_all() {
     let town = Town::new().await;
     let (ann, bob) = (town.client(0, "ann"), town.client(1, "bob"));
     let (files, others) = (b"files".to_vec(), vec![7; MAX_BLOB_PART * 2 + 5]);
-    for bytes in [files, others] {
+    let agent = town.agent(1);
+    for (key, bytes) in [("files", files), ("others", others)] {
         let digest = ann.put_bytes(&bytes).await.unwrap();
-        let submitted = bob.submit_plan(&project(ShardId(1)), "k", &plan(10), Some(digest)).await;
+        let submitted = bob.submit_plan(&project(ShardId(1)), key, &plan(10), Some(digest)).await;
         submitted.unwrap();
+        let assignment = take(&agent).await;
         let mut read = Vec::new();
         loop {
-            let part = town.agent(1).blob(digest, read.len() as u64, 1 << 19).await.unwrap();
+            let (lease, offset) = (assignment.lease, read.len() as u64);
+            let part = agent.blob(AGENT, lease, digest, offset, 1 << 19).await.unwrap();
             if part.is_empty() {
                 break;
             }
             read.extend(part);
         }
         assert!(read == bytes, "an agent reads the snapshot where its run is led");
+        let secret = ann.put_bytes(b"of somebody else").await.unwrap();
+        let refused = agent.blob(AGENT, assignment.lease, secret, 0, 9).await;
+        assert!(matches!(refused, Err(LinkError::Refused(_))), "no part of its run: {refused:?}");
+        finish(&agent, &assignment, Outcome::Success).await;
+        let over = agent.blob(AGENT, assignment.lease, digest, 0, 9).await;
+        assert!(matches!(over, Err(LinkError::Refused(_))), "under no lease: {over:?}");
     }
     let absent = town.agent(1).blob(Digest([9; 32]), 0, 9).await;
     assert!(matches!(absent, Err(LinkError::Refused(_))), "nobody has it: {absent:?}");
