@@ -100,20 +100,14 @@ impl Lowering<'_> {
         written: &Expression,
         values: Option<&Expression>,
     ) -> Option<ValueType> {
-        let word = match &written.kind {
-            Kind::Path(words) if words.len() == 1 => words[0].as_str(),
-            Kind::Text(text) => text,
-            Kind::Template(_)
-            | Kind::Number(_)
-            | Kind::Unit(_)
-            | Kind::Boolean(_)
-            | Kind::List(_)
-            | Kind::Path(_)
-            | Kind::Function { .. }
-            | Kind::Compare(..)
-            | Kind::Not(_)
-            | Kind::And(_)
-            | Kind::Or(_) => "",
+        let word = if let Kind::Text(text) = &written.kind {
+            text
+        } else if let Kind::Path(words) = &written.kind
+            && let [word] = words.as_slice()
+        {
+            word.as_str()
+        } else {
+            ""
         };
         let value_type = match word {
             "string" | "text" if values.is_none() => ValueType::Text,
@@ -230,18 +224,11 @@ fn stand_in(value_type: &ValueType) -> Value {
 
 /// The type of a parameter that has only a default.
 fn inferred(default: &Expression) -> ValueType {
-    match default.kind {
-        Kind::Number(_) => ValueType::Number,
-        Kind::Boolean(_) => ValueType::Boolean,
-        Kind::Text(_)
-        | Kind::Template(_)
-        | Kind::Unit(_)
-        | Kind::List(_)
-        | Kind::Path(_)
-        | Kind::Function { .. }
-        | Kind::Compare(..)
-        | Kind::Not(_)
-        | Kind::And(_)
-        | Kind::Or(_) => ValueType::Text,
+    if matches!(default.kind, Kind::Number(_)) {
+        ValueType::Number
+    } else if matches!(default.kind, Kind::Boolean(_)) {
+        ValueType::Boolean
+    } else {
+        ValueType::Text
     }
 }

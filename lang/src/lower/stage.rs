@@ -189,12 +189,7 @@ impl Lowering<'_> {
 
     /// What counts for this stage alone.
     fn own(&mut self, parts: &Parts<'_>, id: StageId, scope: &Scope) {
-        self.runtimes[id.index()] = scope.runtime.clone();
-        let settings = self.settings_in(scope);
-        let stage = self.at(id);
-        stage.settings = settings;
-        stage.runtime = scope.runtime.need();
-        stage.environment.clone_from(&scope.environment);
+        self.fill(id, scope);
         let when = self.entrance(parts, scope);
         self.at(id).when = when;
         let leaf = parts.stages.is_empty();
@@ -478,6 +473,7 @@ impl Lowering<'_> {
         Some((id, scope))
     }
 
+    /// Gives a stage what it inherited.
     fn fill(&mut self, id: StageId, scope: &Scope) {
         self.runtimes[id.index()] = scope.runtime.clone();
         let settings = self.settings_in(scope);

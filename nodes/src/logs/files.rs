@@ -102,12 +102,11 @@ impl OpenLog {
         let synced = self.file.sync_data();
         let mut extent = self.extent();
         extent.syncing = false;
-        match synced {
-            Ok(()) => extent.durable = reached,
-            Err(_) => {
-                extent.length = extent.durable;
-                self.index(|index| index.cut(extent.durable));
-            }
+        if synced.is_ok() {
+            extent.durable = reached;
+        } else {
+            extent.length = extent.durable;
+            self.index(|index| index.cut(extent.durable));
         }
         synced
     }

@@ -1,5 +1,6 @@
-//! Where the lines of a log are: how many line ends stand in front of each 64 KiB of it. Whoever asks
-//! which line a byte is in is answered from one entry and at most 64 KiB, however long the log.
+//! Where the lines of a log are: how many line ends stand in front of each 64 KiB of it. Whoever
+//! asks which line a byte is in is answered from one entry and at most 64 KiB, whatever the log's
+//! length.
 //!
 //! The entries lie in a file beside the log's, eight bytes each, the lowest first. They follow from
 //! the log: one that could not be written, or was lost with the power, is counted anew.

@@ -49,6 +49,6 @@ impl Logs for MemoryLogs {
         let logs = self.logs();
         let content = logs.get(&log).map(Vec::as_slice).unwrap_or_default();
         let before = usize::try_from(offset).ok().and_then(|offset| content.get(..offset));
-        Ok(before.map(|before| before.iter().filter(|byte| **byte == b'\n').count() as u64))
+        Ok(before.map(|before| memchr::memchr_iter(b'\n', before).count() as u64))
     }
 }

@@ -1,10 +1,11 @@
 //! A session: a repository and a node of its own, commands one after another, and all that they
 //! printed, with what differs from time to time made the same.
 
+use otto_tests::programs;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
@@ -122,20 +123,6 @@ pub(crate) fn golden(name: &str, session: &Session) {
     }, {
         insta::assert_snapshot!(name, session.transcript());
     });
-}
-
-/// The folder of the programs, which are built before the tests.
-fn programs() -> &'static Path {
-    static FOLDER: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
-        let test = std::env::current_exe().expect("this program has a path");
-        let folder = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").to_owned();
-        for program in ["otto", "otto-node"] {
-            let there = folder.join(program).is_file();
-            assert!(there, "{program} is not built: run tests/run, or cargo build -p otto-nodes");
-        }
-        folder
-    });
-    &FOLDER
 }
 
 /// Replaces durations, times of day, dates and process ids.

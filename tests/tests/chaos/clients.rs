@@ -161,7 +161,8 @@ impl Work {
         offset: &mut u64,
     ) {
         let attempt = Attempt::FIRST;
-        let wish = ReadLog { run, stage, attempt, offset: *offset, limit: 1 << 16, wait_ms: 0 };
+        let (limit, wait_ms, measure) = (1 << 16, 0, false);
+        let wish = ReadLog { run, stage, attempt, offset: *offset, limit, wait_ms, measure };
         let Ok(part) = client.log_part(wish).await else { return };
         if !part.bytes.is_empty() {
             let text = String::from_utf8_lossy(&part.bytes).into_owned();

@@ -3,8 +3,9 @@
 use crate::clients::{Learnt, Nodes};
 use crate::faults::Fault;
 use crate::ground::{Ground, Net};
-use crate::host::{Host, programs};
+use crate::host::Host;
 use otto_sim::history::Fact as Noted;
+use otto_tests::programs;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread::park_timeout;

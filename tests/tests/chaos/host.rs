@@ -3,6 +3,7 @@
 use crate::ground::{Ground, Net, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use otto_tests::programs;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -177,18 +178,4 @@ impl Process {
 /// Sends a signal; a process that has ended already is none the worse.
 fn signal(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).ok();
-}
-
-/// The folder of the programs, which are built before the tests.
-pub(crate) fn programs() -> &'static Path {
-    static FOLDER: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
-        let test = std::env::current_exe().expect("this program has a path");
-        let folder = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").to_owned();
-        for program in ["otto", "otto-node"] {
-            let there = folder.join(program).is_file();
-            assert!(there, "{program} is not built: run tests/run, or cargo build -p otto-nodes");
-        }
-        folder
-    });
-    &FOLDER
 }

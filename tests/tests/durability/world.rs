@@ -2,6 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use otto_tests::programs;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -421,18 +422,4 @@ fn process(pid: u32) -> Option<Process> {
     let parent = fields.next()?.parse().ok()?;
     let started = fields.nth(17)?.parse().ok()?;
     Some(Process { pid, parent, started, name })
-}
-
-/// The folder of the programs, which are built before the tests.
-pub(crate) fn programs() -> &'static Path {
-    static FOLDER: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
-        let test = std::env::current_exe().expect("this program has a path");
-        let folder = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").to_owned();
-        for program in ["otto", "otto-node"] {
-            let there = folder.join(program).is_file();
-            assert!(there, "{program} is not built: run tests/run, or cargo build -p otto-nodes");
-        }
-        folder
-    });
-    &FOLDER
 }

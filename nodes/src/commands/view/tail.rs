@@ -130,7 +130,7 @@ async fn lines_before(
         return Ok(None);
     }
     let bytes = read(client, run, Part { from: 0, until: offset, ..part }).await?;
-    Ok(Some(bytes.iter().filter(|byte| **byte == b'\n').count()))
+    Ok(Some(memchr::memchr_iter(b'\n', &bytes).count()))
 }
 
 /// Where the last lines of a log begin. It is read from its end, as far as they reach.
@@ -148,7 +148,7 @@ pub(in crate::commands) async fn start_of_last(
         // The end of the last line begins no other one.
         let body = if until == length { bytes.strip_suffix(b"\n") } else { None };
         let body = body.unwrap_or(&bytes);
-        for (index, _) in body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+        for index in memchr::memrchr_iter(b'\n', body) {
             left -= 1;
             if left == 0 {
                 return Ok(from + index as u64 + 1);
