@@ -5,6 +5,7 @@ use crate::ending::EndedRun;
 use crate::writers::Tasks;
 use futures::FutureExt;
 use otto_actors::ports::journal::{JournalError, SharedJournal};
+use otto_core::cluster;
 use otto_core::ids::{RunId, ShardId};
 use otto_core::journal::{EntityId, EntityKind, decode};
 use otto_core::plan::Plan;
@@ -88,6 +89,17 @@ async fn read_run(journal: &SharedJournal, stored: &[Vec<u8>]) -> Result<EndedRu
     let bytes = stored.first().ok_or("a run's plan is not stored")?;
     let plan = Plan::from_bytes(bytes).map_err(|error| error.to_string())?;
     Ok(EndedRun { plan, entries })
+}
+
+/// The cluster's journal, as a replica has it.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn cluster(meta: &SharedJournal) -> Result<Vec<cluster::event::Entry>, String> {
+    let read = meta.entries(EntityId::CLUSTER, 0).now_or_never();
+    let stored = read.ok_or("a replica did not answer")?.map_err(|error| error.to_string())?;
+    let entries = stored.iter().map(|bytes| decode("entry of the cluster", bytes));
+    entries.collect::<Result<_, _>>().map_err(|error| error.to_string())
 }
 
 /// A digest of the states that replaying all runs gives.

@@ -1,17 +1,18 @@
 //! Simulated clients: they submit, submit again, cancel, watch and read, and note what they learn.
 
-use crate::history::{Answer, Fact, History};
-use crate::hosts::client;
+use crate::determinism::random_below;
+use crate::history::{Answer, Fact, History, now_ms};
+use crate::hosts::{client, client_of};
 use crate::planted::{Bug, spoil_plan};
-use crate::setup::{PlannedSubmission, SAFETY_PHASE_MS};
+use crate::setup::PlannedSubmission;
 use crate::world::CLIENT;
 use otto_core::ids::{Attempt, CommandId, RunId, StageId};
 use otto_core::plan::Plan;
 use otto_nodes::client::{Client, ClientError};
-use otto_nodes::rpc::api::ApiError;
+use otto_nodes::rpc::api::{ApiError, ListRuns};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -22,10 +23,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause before the same wish is made again.
 const PAUSE: Duration = Duration::from_millis(700);
 
+/// How the keys begin of what is submitted when faults have stopped.
+pub const PROBE: &str = "probe-";
+/// The plan that is submitted then.
+pub const PROBED: &str = "one";
+/// How many runs are listed at once, which is more than there are.
+const ALL_RUNS: u32 = 200;
+
 /// How far the clients are.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     waiting: Arc<AtomicU64>,
+    /// The world says: all faults are over.
+    pub calm: Arc<AtomicBool>,
 }
 
 impl Progress {
@@ -43,8 +53,8 @@ pub struct Work {
     pub submissions: Vec<PlannedSubmission>,
     /// The plans by their names.
     pub plans: BTreeMap<String, Plan>,
-    /// How many control processes there are.
-    pub controls: u8,
+    /// How many machines there are that are or may become control nodes.
+    pub machines: u8,
     /// The bug that is planted.
     pub bug: Option<Bug>,
     /// Where it is noted.
@@ -59,6 +69,7 @@ impl Work {
     /// # Errors
     /// None: what goes wrong is part of the history.
     pub async fn run(self) -> turmoil::Result {
+        let reading = tokio::task::spawn_local(self.clone().list());
         let mut tasks = tokio::task::JoinSet::new();
         for submission in self.submissions.clone() {
             let times = if submission.doubled { 2 } else { 1 };
@@ -72,13 +83,55 @@ impl Work {
             }
         }
         while tasks.join_next().await.is_some() {}
+        while !self.progress.calm.load(Ordering::Relaxed) {
+            sleep(PAUSE).await;
+        }
+        self.probe().await;
+        reading.abort();
         Ok(())
+    }
+
+    /// Lists all runs, now of one node and now of another, until it is ended.
+    async fn list(self) {
+        let clients: Vec<Client> = (0..self.machines).map(client_of).collect();
+        let wish = ListRuns { project: Some(PROJECT.to_owned()), before: None, limit: ALL_RUNS };
+        loop {
+            sleep(PAUSE + Duration::from_millis(random_below(2_000))).await;
+            let chosen = usize::try_from(random_below(clients.len() as u64)).unwrap_or(0);
+            let client = clients[chosen].clone().patience(Duration::from_secs(1));
+            let asked_ms = now_ms();
+            match client.runs(wish.clone()).await {
+                Ok(listed) => {
+                    let runs = listed.iter().map(|one| (one.run, one.summary.outcome)).collect();
+                    self.history.add(CLIENT, Fact::Listed { asked_ms, runs });
+                }
+                Err(_) => client.disconnect().await,
+            }
+        }
+    }
+
+    /// Submits something new when all faults are over, and sees it end.
+    async fn probe(&self) {
+        let Some(plan) = self.plans.get(PROBED) else { return };
+        self.progress.waiting.fetch_add(1, Ordering::Relaxed);
+        let probe = PlannedSubmission {
+            at_ms: 0,
+            key: format!("{PROBE}0"),
+            plan: PROBED.to_owned(),
+            doubled: false,
+            cancel_after_ms: None,
+        };
+        let client = client(self.machines).patience(PATIENCE);
+        if let Some(run) = self.submit(&client, &probe, plan).await {
+            self.watch(&client, run, plan).await;
+        }
+        self.progress.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Submits until there is an answer, and accompanies the run to its end.
     async fn accompany(self, submission: PlannedSubmission, first: bool) {
         sleep(Duration::from_millis(submission.at_ms)).await;
-        let client = client(self.controls).patience(PATIENCE);
+        let client = client(self.machines).patience(PATIENCE);
         let Some(plan) = self.plans.get(&submission.plan) else { return };
         if let Some(run) = self.submit(&client, &submission, plan).await
             && first
@@ -111,7 +164,11 @@ impl Work {
             match answer {
                 Answer::Ok(run) => return Some(run),
                 Answer::Refused(_) => return None,
-                Answer::Unknown => sleep(PAUSE).await,
+                Answer::Unknown => {
+                    // Another node may do better.
+                    client.disconnect().await;
+                    sleep(PAUSE).await;
+                }
             }
         }
     }
@@ -130,6 +187,7 @@ impl Work {
             if !again {
                 return;
             }
+            client.disconnect().await;
             sleep(PAUSE).await;
         }
     }
@@ -138,17 +196,20 @@ impl Work {
     async fn watch(&self, client: &Client, run: RunId, plan: &Plan) {
         let mut read: BTreeMap<(StageId, Attempt), u64> = BTreeMap::new();
         loop {
+            let asked_ms = now_ms();
             let retired = match client.run(run).await {
                 Ok(listed) => {
                     let outcome = listed.summary.outcome;
-                    self.history.add(CLIENT, Fact::Read { run, outcome });
+                    self.history.add(CLIENT, Fact::Read { run, asked_ms, outcome });
                     listed.summary.retired
                 }
-                Err(_) => false,
+                Err(_) => {
+                    client.disconnect().await;
+                    false
+                }
             };
             self.read_logs(client, run, plan, &mut read).await;
-            let safe =
-                turmoil::sim_elapsed().unwrap_or_default() > Duration::from_millis(SAFETY_PHASE_MS);
+            let safe = self.progress.calm.load(Ordering::Relaxed);
             if retired {
                 return;
             }

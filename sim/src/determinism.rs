@@ -10,8 +10,9 @@
 
 #![expect(unsafe_code, reason = "the simulated clock stands in front of the C library's")]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
+use tokio::runtime::{Handle, Id};
 
 /// The simulated wall clock's start: 2023-11-14T22:13:20Z, in seconds since 1970.
 pub const WALL_START_S: u64 = 1_700_000_000;
@@ -21,7 +22,8 @@ const BOOT_S: u64 = 1_000_000;
 thread_local! {
     static SIMULATED: Cell<bool> = const { Cell::new(false) };
     static RANDOM: Cell<u64> = const { Cell::new(0) };
-    static SKEW_MS: Cell<i64> = const { Cell::new(0) };
+    /// The runtimes whose time stands still, and where.
+    static STOPPED: RefCell<Vec<(Id, Duration)>> = const { RefCell::new(Vec::new()) };
     /// Set while tokio's clock is asked, which itself may ask for the time.
     static ASKING: Cell<bool> = const { Cell::new(false) };
     /// What the standard library reads at [`BOOT_S`].
@@ -56,9 +58,53 @@ pub fn random_below(bound: u64) -> u64 {
     random() % bound.max(1)
 }
 
-/// Moves the wall clock of all hosts by this many milliseconds from what it would be.
-pub fn skew_wall_clock(milliseconds: i64) {
-    SKEW_MS.set(milliseconds);
+/// The clock of a runtime whose host is stopped: its time is what it is told.
+#[derive(Clone, Copy, Debug)]
+pub struct StoppedClock {
+    runtime: Id,
+    at: Duration,
+}
+
+impl StoppedClock {
+    /// Lets time stand still for the runtime that this is called in. tokio's own clock of it is
+    /// paused and cannot be held back; so it is resumed, and reads the C library's clock, which is
+    /// this module's.
+    #[must_use]
+    pub fn stop() -> Self {
+        let stopped = Self { runtime: Handle::current().id(), at: monotonic_clock() };
+        STOPPED.with_borrow_mut(|all| all.push((stopped.runtime, stopped.at)));
+        tokio::time::resume();
+        stopped
+    }
+
+    /// Shows so much more than when it was stopped.
+    pub fn show(self, later: Duration) {
+        STOPPED.with_borrow_mut(|all| {
+            for (_, at) in all.iter_mut().filter(|(runtime, _)| *runtime == self.runtime) {
+                *at = self.at + later;
+            }
+        });
+    }
+
+    /// Lets time pass again, from what is shown now on, in the runtime that this is called in.
+    pub fn go_on(self) {
+        tokio::time::pause();
+        self.forget();
+    }
+
+    /// The runtime is gone.
+    pub fn forget(self) {
+        STOPPED.with_borrow_mut(|all| all.retain(|(runtime, _)| *runtime != self.runtime));
+    }
+}
+
+/// What the clock of the runtime shows in which this is called, if it is stopped.
+fn stopped_at() -> Option<Duration> {
+    if STOPPED.try_with(|all| all.borrow().is_empty()).unwrap_or(true) {
+        return None;
+    }
+    let runtime = Handle::try_current().ok()?.id();
+    STOPPED.with_borrow(|all| all.iter().find(|(stopped, _)| *stopped == runtime).map(|it| it.1))
 }
 
 /// The machine's own monotonic time, for telling how long a simulation took.
@@ -72,14 +118,15 @@ pub fn machine_time() -> Duration {
 
 fn wall_clock() -> Duration {
     let elapsed = turmoil::sim_elapsed().unwrap_or_default();
-    let time = Duration::from_secs(WALL_START_S) + elapsed;
-    let skew = Duration::from_millis(SKEW_MS.get().unsigned_abs());
-    if SKEW_MS.get() < 0 { time.saturating_sub(skew) } else { time + skew }
+    Duration::from_secs(WALL_START_S) + elapsed
 }
 
 fn monotonic_clock() -> Duration {
+    if let Some(at) = stopped_at() {
+        return at;
+    }
     let start = Duration::from_secs(BOOT_S);
-    let in_runtime = tokio::runtime::Handle::try_current().is_ok();
+    let in_runtime = Handle::try_current().is_ok();
     match BOOT.get() {
         Some(boot) if in_runtime && !ASKING.replace(true) => {
             // The runtime's clock is paused, so this is simulated time and reads no clock itself.

@@ -296,6 +296,12 @@ impl SimulatedDisk {
             Medium { kept: content.to_vec(), seen: content.to_vec(), ..Medium::default() };
     }
 
+    /// Nothing is left on it.
+    pub fn wipe(&self) {
+        self.replace(StoreFile::Log, &[]);
+        self.replace(StoreFile::State, &[]);
+    }
+
     /// What survives of a file.
     #[must_use]
     pub fn content(&self, file: StoreFile) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! What is left when a simulation has ended: the journals and logs, read from the disks.
 
 use otto_actors::ports::logs::LogId;
+use otto_core::cluster;
 use otto_core::ids::{Attempt, Epoch, RunId, StageId};
 use otto_core::plan::Plan;
 use otto_core::run::event::{Entry, Event};
@@ -66,6 +67,12 @@ pub struct Ending {
     pub runs: BTreeMap<RunId, EndedRun>,
     /// The logs as stored.
     pub logs: BTreeMap<LogId, Vec<u8>>,
+    /// The cluster's journal; empty where there is none.
+    pub cluster: Vec<cluster::event::Entry>,
+    /// A digest of what each machine holds that belongs to the cluster in the end, by its number.
+    pub replicas: BTreeMap<u8, String>,
+    /// What has not caught up within its time.
+    pub behind: Vec<String>,
     /// A digest of the state that replaying gives, from two independent readings of the disks.
     pub state_digests: Vec<String>,
 }

@@ -3,10 +3,11 @@
 //! It never holds Otto's own claims: those are read from the disks when the simulation has ended.
 //! Every moment goes into one hash, so that two simulations of one seed can be compared.
 
-use otto_core::ids::{AgentRef, RunId};
+use otto_core::ids::{AgentRef, NodeId, RunId, ShardId, TokenHash};
 use otto_core::lease::LeaseId;
 use otto_core::run::outcome::{Outcome, StepPlace};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,8 +58,85 @@ pub enum Fact {
     Read {
         /// Which run.
         run: RunId,
+        /// When it asked, in simulated milliseconds.
+        asked_ms: u64,
         /// Its outcome.
         outcome: Option<Outcome>,
+    },
+    /// A client was shown the list of all runs.
+    Listed {
+        /// When it asked, in simulated milliseconds.
+        asked_ms: u64,
+        /// The runs, as they were listed, with their outcomes.
+        runs: Vec<(RunId, Option<Outcome>)>,
+    },
+    /// Somebody wishes something of the cluster.
+    Wishes {
+        /// What.
+        what: String,
+    },
+    /// What they learnt.
+    Wished {
+        /// What was wished.
+        what: String,
+        /// Whether it was granted.
+        answer: Answer<()>,
+    },
+    /// Somebody makes a token that lets control nodes in.
+    TokenMade {
+        /// Which.
+        token: TokenHash,
+        /// How many it is to let in.
+        uses: u32,
+    },
+    /// A machine was let into the cluster.
+    Joined {
+        /// Which node it is from now on.
+        node: NodeId,
+        /// By which token.
+        token: TokenHash,
+    },
+    /// A node serves a shard from now on.
+    Leads {
+        /// Which node.
+        node: NodeId,
+        /// Which shard.
+        shard: ShardId,
+        /// In which term.
+        term: u64,
+        /// Who votes in it, as far as the node knows.
+        voters: BTreeSet<NodeId>,
+    },
+    /// It does so no longer.
+    Resigns {
+        /// Which shard.
+        shard: ShardId,
+    },
+    /// A node was granted another's vote.
+    Granted {
+        /// Whose.
+        voter: NodeId,
+        /// To whom.
+        candidate: NodeId,
+        /// In which shard.
+        shard: ShardId,
+        /// For which term.
+        term: u64,
+    },
+    /// A node lost what it had promised to keep.
+    Forfeits {
+        /// Which node.
+        node: NodeId,
+    },
+    /// A machine's disk was damaged.
+    Damaged {
+        /// The machine's number.
+        control: u8,
+    },
+    /// A node journaled though its clock was off the others' for long, and they could tell it.
+    OffTime {
+        /// How far it was ahead of the median, in milliseconds.
+        ahead_ms: i64,
     },
     /// A client was shown bytes of a log.
     LogRead {
@@ -147,10 +225,39 @@ impl fmt::Display for Fact {
             Self::Submitted { key, answer } => write!(f, "submitting {key}: {answer:?}"),
             Self::Cancels { run } => write!(f, "cancels run {}", run.number),
             Self::Cancelled { run, answer } => write!(f, "cancelling {}: {answer:?}", run.number),
-            Self::Read { run, outcome: Some(outcome) } => {
+            Self::Read { run, outcome: Some(outcome), .. } => {
                 write!(f, "is shown run {}: {outcome}", run.number)
             }
-            Self::Read { run, outcome: None } => write!(f, "is shown run {}: goes on", run.number),
+            Self::Read { run, outcome: None, .. } => {
+                write!(f, "is shown run {}: goes on", run.number)
+            }
+            Self::Listed { asked_ms, runs } => {
+                let numbers: Vec<u64> = runs.iter().map(|(run, _)| run.number).collect();
+                write!(f, "is shown the runs {numbers:?}, for which it asked at {asked_ms} ms")
+            }
+            Self::Wishes { what } => write!(f, "wishes {what}"),
+            Self::Wished { what, answer } => write!(f, "wishing {what}: {answer:?}"),
+            Self::TokenMade { token, uses } => {
+                write!(f, "makes token {} for {uses}", token.0[0])
+            }
+            Self::Joined { node, token } => {
+                write!(f, "is {node} from now on, by token {}", token.0[0])
+            }
+            Self::Leads { node, shard, term, voters } => {
+                let voters: Vec<u64> = voters.iter().map(|voter| voter.0).collect();
+                write!(f, "{node} leads shard {shard} in term {term}, voters {voters:?}")
+            }
+            Self::Resigns { shard } => write!(f, "leads shard {shard} no longer"),
+            Self::Granted { voter, candidate, shard, term } => {
+                write!(f, "{voter} votes for {candidate} in shard {shard}, term {term}")
+            }
+            Self::Forfeits { node } => write!(f, "{node} has lost its memory"),
+            Self::Damaged { control } => {
+                write!(f, "the disk of control-{} is damaged", control + 1)
+            }
+            Self::OffTime { ahead_ms } => {
+                write!(f, "journals though its clock is {ahead_ms} ms ahead of the others'")
+            }
             Self::LogRead { path, run, offset, text } => {
                 write!(f, "is shown log {} {path} from {offset}: {text:?}", run.number)
             }
@@ -168,6 +275,13 @@ impl fmt::Display for Fact {
             Self::Mark { name } => write!(f, "mark: {name}"),
         }
     }
+}
+
+/// Simulated milliseconds since the start, while a host is at work.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let elapsed = turmoil::sim_elapsed().unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A history that all parts of a simulation write.
@@ -216,5 +330,16 @@ impl History {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Moment>> {
         self.moments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Simulated time for traces.
+#[derive(Clone, Copy, Debug)]
+pub struct TraceTime;
+
+impl tracing_subscriber::fmt::time::FormatTime for TraceTime {
+    fn format_time(&self, writer: &mut tracing_subscriber::fmt::format::Writer<'_>) -> fmt::Result {
+        let now_ms = now_ms();
+        write!(writer, "{:>5}.{:03}", now_ms / 1000, now_ms % 1000)
     }
 }

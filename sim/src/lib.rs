@@ -6,15 +6,20 @@
 //! ports.
 
 pub mod audit;
+pub mod brake;
 pub mod clients;
+pub mod clock;
 pub mod determinism;
 pub mod disk;
 pub mod ending;
+pub mod faults;
 pub mod history;
 pub mod hosts;
 pub mod invariants;
+pub mod links;
 pub mod logs;
 pub mod network;
+pub mod operator;
 pub mod page;
 pub mod planted;
 pub mod processes;
@@ -25,6 +30,7 @@ pub mod scenario;
 pub mod search;
 pub mod setup;
 pub mod shrink;
+pub mod traffic;
 pub mod workload;
 pub mod world;
 pub mod writers;

@@ -1,11 +1,14 @@
 //! `otto-sim`: runs, searches and replays simulations.
 
+mod hunt;
+
 use clap::{Args, Parser, Subcommand};
+use hunt::{Seeds, crashes, find_planted, found_text, search, summarize, tally};
+use otto_sim::history::TraceTime;
 use otto_sim::report::{Report, timeline};
-use otto_sim::search::{Case, Tally, run_all};
+use otto_sim::search::Case;
 use otto_sim::setup::Setup;
 use otto_sim::{page, planted, scenario, shrink, workload, world};
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +41,9 @@ enum Command {
         /// Write the timeline to this file as a page, with hosts as lanes.
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
+        /// Print the traces of all processes to standard error, with simulated time.
+        #[arg(long)]
+        traces: bool,
     },
     /// Make a simulation that fails as small as it can be while it still fails.
     Shrink {
@@ -58,9 +64,12 @@ enum Command {
         /// The first seed.
         #[arg(long, default_value_t = 1)]
         from: u64,
-        /// How many control processes.
-        #[arg(long, default_value_t = 1)]
-        controls: u8,
+        /// So many control processes, in place of what each seed chooses.
+        #[arg(long)]
+        controls: Option<u8>,
+        /// End when so many have failed.
+        #[arg(long, default_value_t = 20)]
+        failures: u64,
         #[command(flatten)]
         jobs: Jobs,
     },
@@ -97,9 +106,12 @@ enum Command {
     },
     /// Plant each known bug; ends with 1 if one is not found.
     Planted {
-        /// How many control processes.
-        #[arg(long, default_value_t = 1)]
-        controls: u8,
+        /// So many control processes, in place of as few as each needs.
+        #[arg(long)]
+        controls: Option<u8>,
+        /// Only this one.
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
         #[command(flatten)]
         jobs: Jobs,
     },
@@ -163,16 +175,23 @@ impl Jobs {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run { case, json } => run(case.seed, &case.special, json),
-        Command::Replay { number, special, html } => replay(number, &special, html.as_deref()),
+        Command::Replay { number, special, html, traces } => {
+            if traces {
+                trace();
+            }
+            replay(number, &special, html.as_deref())
+        }
         Command::Shrink { number, special, to } => shrunk(number, &special, &to),
-        Command::Search { seeds, from, controls, jobs } => search(seeds, from, controls, jobs),
+        Command::Search { seeds: count, from, controls, failures, jobs } => {
+            search(&Seeds { count, from, controls, failures }, jobs)
+        }
         Command::Crashes { pipeline, every, jobs } => crashes(pipeline.as_deref(), every, jobs),
         Command::Replicas { seed: Some(seed), plant, jobs, .. } => {
             replicas(seed, plant.as_deref(), jobs.json)
         }
         Command::Replicas { planted: true, jobs, .. } => find_planted_in_replicas(jobs),
         Command::Replicas { seeds, from, jobs, .. } => search_replicas(seeds, from, jobs),
-        Command::Planted { controls, jobs } => find_planted(controls, jobs),
+        Command::Planted { controls, only, jobs } => find_planted(controls, only.as_deref(), jobs),
         Command::Scenarios { run: false, .. } => scenarios(),
         Command::Scenarios { run: true, jobs } => run_scenarios(jobs),
     };
@@ -189,15 +208,14 @@ fn setup(seed: u64, special: &Special) -> Result<Setup> {
         (Some(file), ..) => read_setup(file)?,
         (None, Some(name), _) => scenario::named(name)?.setup()?,
         (None, None, Some(name)) => Setup::only(seed, name),
-        (None, None, None) => {
-            Setup::from_seed(seed, &workload::names(), special.controls.unwrap_or(1))
-        }
+        (None, None, None) => Setup::from_seed(seed, &workload::names(), special.controls),
     };
     if let Some(bug) = &special.plant {
         let known = planted::named(bug).is_some();
         let error = || format!("there is no planted bug '{bug}'; `otto-sim scenarios` lists them");
         known.then_some(()).ok_or_else(error)?;
     }
+    setup.asked_controls = special.controls.is_some();
     setup.controls = special.controls.unwrap_or(setup.controls);
     setup.crash_at = special.crash_at.or(setup.crash_at);
     setup.planted = special.plant.clone().or(setup.planted);
@@ -218,11 +236,23 @@ fn run(seed: u64, special: &Special, json: bool) -> Result<ExitCode> {
     Ok(verdict(simulated.report.violations.is_empty()))
 }
 
+/// Prints traces from now on.
+fn trace() {
+    tracing_subscriber::fmt()
+        .with_timer(TraceTime)
+        .with_max_level(tracing::Level::INFO)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
 fn replay(seed: u64, special: &Special, html: Option<&Path>) -> Result<ExitCode> {
-    let simulated = world::simulate(&setup(seed, special)?)?;
+    let setup = setup(seed, special)?;
+    let simulated =
+        if html.is_some() { world::overhear(&setup)? } else { world::simulate(&setup)? };
     match html {
         Some(file) => {
-            let page = page::page(&simulated.report, &simulated.history);
+            let page = page::page(&simulated.report, &simulated.history, &simulated.traffic);
             let told = |error| format!("write {}: {error}", file.display());
             std::fs::write(file, page).map_err(told)?;
         }
@@ -251,7 +281,7 @@ fn run_scenarios(jobs: Jobs) -> Result<ExitCode> {
     let cases = scenario::ALL
         .iter()
         .map(|scenario| -> Case { vec!["--scenario".to_owned(), scenario.name.to_owned()] });
-    let tally = tally(cases, jobs)?;
+    let tally = tally(cases.collect(), jobs)?;
     print(&format!("{} scenarios\n", tally.ran))?;
     summarize(&tally)
 }
@@ -262,64 +292,6 @@ fn as_text(report: &Report, json: bool) -> Result<String> {
     }
     let text = serde_json::to_string(report).map_err(|error| error.to_string())?;
     Ok(text + "\n")
-}
-
-/// Runs seeds, each twentieth of them twice, since the same seed must give the same history.
-fn search(seeds: u64, from: u64, controls: u8, jobs: Jobs) -> Result<ExitCode> {
-    let case = |seed: u64| -> Case {
-        ["--seed", &seed.to_string(), "--controls", &controls.to_string()]
-            .map(str::to_owned)
-            .to_vec()
-    };
-    let cases = (from..from.saturating_add(seeds))
-        .flat_map(|seed| std::iter::repeat_n(case(seed), if seed % 20 == 0 { 2 } else { 1 }));
-    let tally = tally(cases, jobs)?;
-    let mut missed: BTreeSet<&str> = tally.missed(world::MARKS);
-    if controls > 1 {
-        missed.extend(tally.missed(world::CLUSTER_MARKS));
-    }
-    if jobs.json {
-        let line = serde_json::json!({
-            "ran": tally.ran, "failed": tally.failed, "uneven": tally.uneven, "marks": tally.marks,
-            "missed": missed,
-        });
-        print(&format!("{line}\n"))?;
-    } else {
-        print(&format!(
-            "{} simulations, {} runs, {} simulated seconds\nmarks: {:?}\nmissed: {missed:?}\n",
-            tally.ran,
-            tally.runs,
-            tally.simulated_ms / 1000,
-            tally.marks
-        ))?;
-    }
-    summarize(&tally)
-}
-
-/// Crashes at each operation of each pipeline, which a first run without a crash has counted.
-fn crashes(only: Option<&str>, every: u64, jobs: Jobs) -> Result<ExitCode> {
-    let mut all = Tally::default();
-    let wanted = |name: &&str| only.is_none_or(|only| only == *name);
-    for name in workload::names().into_iter().filter(wanted) {
-        let base: Case = vec!["--pipeline".to_owned(), name.to_owned()];
-        let mut operations = 0;
-        run_all([base.clone()], 1, |report| {
-            operations = report.disk_operations;
-            all.add(report);
-        })
-        .map_err(|error| error.to_string())?;
-        eprintln!("{name}: {operations} disk operations");
-        let crash = |at: u64| {
-            let mut case = base.clone();
-            case.extend(["--crash-at".to_owned(), at.to_string()]);
-            case
-        };
-        let at = (1..=operations).step_by(usize::try_from(every.max(1)).unwrap_or(1));
-        run_all(at.map(crash), jobs.count(), |report| progress(&mut all, report))
-            .map_err(|error| error.to_string())?;
-    }
-    print(&format!("{} simulations\n", all.ran))?;
-    summarize(&all)
 }
 
 fn replicas(seed: u64, plant: Option<&str>, json: bool) -> Result<ExitCode> {
@@ -354,47 +326,6 @@ fn find_planted_in_replicas(jobs: Jobs) -> Result<ExitCode> {
     Ok(verdict(all_found))
 }
 
-fn found_text(name: &str, breaks: &str, within: u64, found: Option<u64>) -> String {
-    match found {
-        Some(seed) => format!("✔ {name} breaks {breaks}: found with seed {seed}\n"),
-        None => format!("✘ {name} breaks {breaks}: NOT found within {within} seeds\n"),
-    }
-}
-
-/// Plants each bug, and looks for it within its number of seeds.
-fn find_planted(controls: u8, jobs: Jobs) -> Result<ExitCode> {
-    let mut all_found = true;
-    for bug in planted::ALL {
-        let found = first_seed_that_finds(bug, controls, jobs.count())?;
-        all_found &= found.is_some();
-        print(&found_text(bug.name, bug.breaks, bug.within_seeds, found))?;
-    }
-    Ok(verdict(all_found))
-}
-
-fn first_seed_that_finds(bug: &planted::Planted, controls: u8, jobs: usize) -> Result<Option<u64>> {
-    let seeds: Vec<u64> = (1..=bug.within_seeds).collect();
-    let violation = format!("{}:", bug.breaks);
-    let mut found = None;
-    for some in seeds.chunks(jobs) {
-        let cases = some.iter().map(|seed| -> Case {
-            let (seed, controls) = (seed.to_string(), controls.to_string());
-            ["--seed", &seed, "--plant", bug.name, "--controls", &controls]
-                .map(str::to_owned)
-                .to_vec()
-        });
-        run_all(cases, jobs, |report| {
-            let caught = report.violations.iter().any(|said| said.starts_with(&violation));
-            found = found.or(caught.then_some(report.seed));
-        })
-        .map_err(|error| error.to_string())?;
-        if found.is_some() {
-            break;
-        }
-    }
-    Ok(found)
-}
-
 fn scenarios() -> Result<ExitCode> {
     let named =
         scenario::ALL.iter().map(|scenario| format!("  {:<28} {}\n", scenario.name, scenario.what));
@@ -417,34 +348,6 @@ fn scenarios() -> Result<ExitCode> {
         .collect::<String>();
     print(&text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn tally(cases: impl IntoIterator<Item = Case>, jobs: Jobs) -> Result<Tally> {
-    let mut tally = Tally::default();
-    run_all(cases, jobs.count(), |report| progress(&mut tally, report))
-        .map_err(|error| error.to_string())?;
-    Ok(tally)
-}
-
-/// Takes in a report, and says at once when it failed or a round number is reached.
-fn progress(tally: &mut Tally, report: Report) {
-    if !report.violations.is_empty() {
-        eprint!("{}", report.text());
-    }
-    tally.add(report);
-    if tally.ran.is_multiple_of(100) {
-        eprintln!("{} simulations, {} failed", tally.ran, tally.failed.len());
-    }
-}
-
-fn summarize(tally: &Tally) -> Result<ExitCode> {
-    for seed in &tally.uneven {
-        print(&format!("✘ seed {seed} ran twice and gave two histories\n"))?;
-    }
-    for report in &tally.failed {
-        print(&format!("✘ seed {} failed; replay: {}\n", report.seed, report.replay_command()))?;
-    }
-    Ok(verdict(tally.failed.is_empty() && tally.uneven.is_empty()))
 }
 
 fn verdict(good: bool) -> ExitCode {

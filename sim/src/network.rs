@@ -1,17 +1,19 @@
 //! The simulated network, clock and chance, behind the ports of nodes and actors.
 
 use crate::determinism::random_below;
+use crate::traffic::Tapped;
 use async_trait::async_trait;
 use otto_actors::ports::chance::Chance;
 use otto_actors::ports::clock::Clock;
-use otto_core::ids::NodeId;
+use otto_core::ids::{KeyId, NodeId};
 use otto_core::time::Timestamp;
 use otto_nodes::network::{
     ConnectError, Connector, Listener, Principal, Routes, SharedConnector, Stream, Who,
 };
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Listens on a port of the simulated host that it is made on.
@@ -40,15 +42,54 @@ impl fmt::Debug for SimulatedListener {
 impl Listener for SimulatedListener {
     async fn accept(&self) -> io::Result<(Stream, Principal)> {
         let (stream, _) = self.inner.accept().await?;
-        Ok((Box::pin(stream), Principal::owner(self.name)))
+        Ok((Box::pin(Tapped::new(stream)), Principal::owner(self.name)))
     }
 }
 
-/// Listens for other nodes. Who they are is told by where they come from: the name of a node's host
-/// is this prefix and its number.
+/// Who each host is, in place of the certificates that they would show each other.
+#[derive(Clone, Debug, Default)]
+pub struct Passports(Arc<Mutex<BTreeMap<String, (NodeId, KeyId)>>>);
+
+impl Passports {
+    /// What a host is before it has joined: it may ask to, and nothing else.
+    pub const NEWCOMER: NodeId = NodeId(0);
+
+    /// Hosts of which each is named by a prefix and its node's number.
+    #[must_use]
+    pub fn numbered(prefix: &str, count: u64) -> Self {
+        let passports = Self::default();
+        for node in 1..=count {
+            passports.issue(&format!("{prefix}{node}"), NodeId(node), KeyId([0; 32]));
+        }
+        passports
+    }
+
+    /// A host is this node from now on.
+    pub fn issue(&self, host: &str, node: NodeId, key: KeyId) {
+        self.lock().insert(host.to_owned(), (node, key));
+    }
+
+    /// A host has lost what shows who it is.
+    pub fn lose(&self, host: &str) {
+        self.lock().remove(host);
+    }
+
+    /// Who a host is.
+    #[must_use]
+    pub fn of(&self, host: &str) -> (NodeId, Option<KeyId>) {
+        let known = self.lock().get(host).copied();
+        known.map_or((Self::NEWCOMER, None), |(node, key)| (node, Some(key)))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (NodeId, KeyId)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Listens for other nodes. Who they are is told by where they come from.
 pub struct PeerListener {
     inner: turmoil::net::TcpListener,
-    prefix: &'static str,
+    passports: Passports,
 }
 
 impl PeerListener {
@@ -56,14 +97,15 @@ impl PeerListener {
     ///
     /// # Errors
     /// When the port is taken.
-    pub async fn bind(port: u16, prefix: &'static str) -> io::Result<Self> {
-        Ok(Self { inner: turmoil::net::TcpListener::bind(("0.0.0.0", port)).await?, prefix })
+    pub async fn bind(port: u16, passports: &Passports) -> io::Result<Self> {
+        let inner = turmoil::net::TcpListener::bind(("0.0.0.0", port)).await?;
+        Ok(Self { inner, passports: passports.clone() })
     }
 }
 
 impl fmt::Debug for PeerListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PeerListener({})", self.prefix)
+        f.write_str("PeerListener")
     }
 }
 
@@ -72,9 +114,9 @@ impl Listener for PeerListener {
     async fn accept(&self) -> io::Result<(Stream, Principal)> {
         let (stream, from) = self.inner.accept().await?;
         let name = turmoil::reverse_lookup(from.ip()).unwrap_or_default();
-        let number = name.strip_prefix(self.prefix).and_then(|number| number.parse().ok());
-        let who = number.map_or(Who::Stranger, |number| Who::Node(NodeId(number)));
-        Ok((Box::pin(stream), Principal { name, who, key: None }))
+        let (node, key) = self.passports.of(&name);
+        let who = Who::Node(node);
+        Ok((Box::pin(Tapped::new(stream)), Principal { name, who, key }))
     }
 }
 
@@ -106,7 +148,7 @@ impl Connector for SimulatedConnector {
         let connecting = turmoil::net::TcpStream::connect((self.host.as_str(), self.port));
         let connected = tokio::time::timeout(CONNECT, connecting).await;
         let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Ok(Box::pin(stream))
+        Ok(Box::pin(Tapped::new(stream)))
     }
 }
 

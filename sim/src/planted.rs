@@ -3,19 +3,22 @@
 //!
 //! A checker that was never seen failing counts as none. `otto-sim planted` looks for all of them.
 
+use crate::history::now_ms;
+use crate::replicas::planted::{self as replicas, Lost, Signs};
 use async_trait::async_trait;
 use otto_actors::ports::control::{
     Bid, BidAnswer, BlobPart, Control, LinkError, Report, ReportAnswer, SharedControl,
 };
 use otto_actors::ports::journal::{Journal, JournalError, SharedJournal};
 use otto_actors::ports::logs::{LogError, LogId, Logs, SharedLogs};
-use otto_core::ids::{AgentRef, Digest, Epoch};
+use otto_core::ids::{AgentRef, Digest, Epoch, NodeId};
 use otto_core::journal::{EntityId, EntityKind, Proposal, StoredHead, Verdict, decode, encode};
 use otto_core::lease::LeaseId;
 use otto_core::plan::{Plan, Work};
 use otto_core::run::event::{Entry, Event};
 use otto_core::run::outcome::Outcome;
 use otto_core::time::{Span, Timestamp};
+use otto_nodes::replica::{PeerAnswer, PeerCall, Peers, SharedPeers, Unreached};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +56,13 @@ pub enum Bug {
     SuccessInvented,
     RetryForever,
     BidsForgotten,
+    ReadsStale,
+    ClocksUncompared,
+    DamageHidden,
+    IdentityForged,
+    TokensUnlimited,
+    ProcessesLeft,
+    MemberForgotten,
 }
 
 /// All of them.
@@ -84,7 +94,29 @@ pub const ALL: &[Planted] = &[
     ),
     planted(Bug::RetryForever, "retry-forever", "I20", "attempts are not counted", 40),
     planted(Bug::BidsForgotten, "bids-forgotten", "L1", "an agent's bids never arrive", 20),
+    planted(Bug::ReadsStale, "reads-stale", "I8", "lists lack the newest run", 20),
+    planted(Bug::ClocksUncompared, "clocks-uncompared", "I16", "clocks are not compared", 200),
+    planted(Bug::DamageHidden, "damage-hidden", "I23", "a damaged node goes on, and differs", 200),
+    planted(Bug::IdentityForged, "identity-forged", "I24", "a wiped node is who it was", 200),
+    planted(Bug::TokensUnlimited, "tokens-unlimited", "I25", "a token lets in too many", 100),
+    planted(Bug::ProcessesLeft, "processes-left", "I29", "stages leave processes behind", 20),
+    planted(Bug::MemberForgotten, "member-forgotten", "L2", "a node is sent no entries", 40),
 ];
+
+impl Planted {
+    /// Whether it can only be found in a cluster.
+    #[must_use]
+    pub fn needs_cluster(&self) -> bool {
+        matches!(
+            self.bug,
+            Bug::ClocksUncompared
+                | Bug::DamageHidden
+                | Bug::IdentityForged
+                | Bug::TokensUnlimited
+                | Bug::MemberForgotten
+        )
+    }
+}
 
 const fn planted(
     bug: Bug,
@@ -223,7 +255,11 @@ impl Journal for SpoiltJournal {
         before: Option<EntityId>,
         limit: usize,
     ) -> Result<Vec<(EntityId, StoredHead)>, JournalError> {
-        self.journal.heads(kind, before, limit).await
+        let mut heads = self.journal.heads(kind, before, limit).await?;
+        if self.bug == Bug::ReadsStale && kind == EntityKind::Run && before.is_none() {
+            heads.drain(..heads.len().min(1));
+        }
+        Ok(heads)
     }
 
     async fn due(
@@ -233,6 +269,56 @@ impl Journal for SpoiltJournal {
         limit: usize,
     ) -> Result<Vec<(Timestamp, EntityId)>, JournalError> {
         self.journal.due(until, after, limit).await
+    }
+}
+
+/// What bugs that forge identities go by: which nodes lost their memory, and who they were before.
+#[derive(Clone, Debug, Default)]
+pub struct Forgery {
+    /// The nodes that lost their memory.
+    pub lost: Lost,
+    signs: Signs,
+}
+
+/// Peers with a bug in them, where the bug is one of peers.
+#[must_use]
+pub fn spoil_peers(
+    bug: Option<Bug>,
+    node: NodeId,
+    forgery: &Forgery,
+    peers: SharedPeers,
+) -> SharedPeers {
+    match bug {
+        Some(Bug::IdentityForged) => {
+            let forged = Some(replicas::Bug::IdentityForged);
+            replicas::spoil_peers(forged, node.0, (&forgery.signs, &forgery.lost), peers)
+        }
+        Some(Bug::MemberForgotten) => Arc::new(Forgetful(peers)),
+        _ => peers,
+    }
+}
+
+/// The node that is forgotten, and from when on, in simulated milliseconds.
+const FORGOTTEN: (NodeId, u64) = (NodeId(2), 3_000);
+
+/// Peers that forget one node.
+#[derive(Debug)]
+struct Forgetful(SharedPeers);
+
+#[async_trait]
+impl Peers for Forgetful {
+    async fn call(
+        &self,
+        address: &str,
+        call: PeerCall,
+        allowed: Duration,
+    ) -> Result<PeerAnswer, Unreached> {
+        let (node, from_ms) = FORGOTTEN;
+        if call.to() == node && now_ms() > from_ms {
+            let cause = "it is forgotten".to_owned();
+            return Err(Unreached { node, address: address.to_owned(), cause });
+        }
+        self.0.call(address, call, allowed).await
     }
 }
 

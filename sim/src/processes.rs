@@ -8,7 +8,7 @@
 //!
 //! What really happens to the processes goes into the history as ground truth.
 
-use crate::history::{Fact, History};
+use crate::history::{Fact, History, now_ms};
 use crate::planted::Bug;
 use async_trait::async_trait;
 use otto_actors::ports::control::Assignment;
@@ -67,8 +67,19 @@ pub struct Processes {
     agent: AgentRef,
     history: History,
     spool: Arc<MemorySpool>,
-    alive: Arc<Mutex<BTreeMap<LeaseId, Option<StepPlace>>>>,
+    alive: Arc<Mutex<BTreeMap<LeaseId, Alive>>>,
     bug: Option<Bug>,
+}
+
+/// A stage's processes.
+#[derive(Clone, Copy, Debug)]
+struct Alive {
+    /// The step that runs now.
+    step: Option<StepPlace>,
+    /// How long its lease holds without renewal.
+    span: Span,
+    /// When the launcher ends it, in simulated milliseconds.
+    until_ms: u64,
 }
 
 impl Processes {
@@ -87,13 +98,31 @@ impl Processes {
 
     /// The agent died: its launcher ends everything that runs.
     pub fn kill_all(&self) {
-        for (lease, step) in std::mem::take(&mut *locked(&self.alive)) {
-            if let Some(step) = step {
-                let outcome = Outcome::Lost;
-                self.history.add(&self.host, Fact::StepEnded { lease, step, outcome });
-            }
-            self.history.add(&self.host, Fact::StageEnded { lease });
+        for (lease, alive) in std::mem::take(&mut *locked(&self.alive)) {
+            self.gone(lease, alive);
         }
+    }
+
+    /// The launcher ends what was not renewed in time, whatever its agent does.
+    pub fn end_overdue(&self, now_ms: u64) {
+        let mut all = locked(&self.alive);
+        let overdue: Vec<LeaseId> =
+            all.iter().filter(|(_, it)| it.until_ms <= now_ms).map(|(lease, _)| *lease).collect();
+        for lease in overdue {
+            if let Some(alive) = all.remove(&lease) {
+                self.history.mark(&self.host, "a launcher ended what was not renewed");
+                self.gone(lease, alive);
+            }
+        }
+    }
+
+    /// Nothing of a stage is left.
+    fn gone(&self, lease: LeaseId, alive: Alive) {
+        if let Some(step) = alive.step {
+            let outcome = Outcome::Lost;
+            self.history.add(&self.host, Fact::StepEnded { lease, step, outcome });
+        }
+        self.history.add(&self.host, Fact::StageEnded { lease });
     }
 }
 
@@ -101,7 +130,9 @@ impl Processes {
 impl Stages for Processes {
     async fn open(&self, assignment: &Assignment) -> Result<Arc<dyn Stage>, StageError> {
         let lease = assignment.lease;
-        locked(&self.alive).insert(lease, None);
+        let span = assignment.lease_span;
+        let alive = Alive { step: None, span, until_ms: now_ms().saturating_add(span.0) };
+        locked(&self.alive).insert(lease, alive);
         let path = assignment.path.clone();
         let times = if self.bug == Some(Bug::StartTwice) { 2 } else { 1 };
         for _ in 0..times {
@@ -116,7 +147,12 @@ impl Stages for Processes {
         }))
     }
 
-    fn renewed(&self, _lease: LeaseId, _ago: Span) {}
+    fn renewed(&self, lease: LeaseId, sent_ago: Span) {
+        if let Some(alive) = locked(&self.alive).get_mut(&lease) {
+            let until_ms = now_ms().saturating_sub(sent_ago.0).saturating_add(alive.span.0);
+            alive.until_ms = alive.until_ms.max(until_ms);
+        }
+    }
 
     fn alive(&self) -> Vec<LeaseId> {
         locked(&self.alive).keys().copied().collect()
@@ -162,6 +198,10 @@ impl ScriptedStage {
         let mut interrupted = self.interrupted.subscribe();
         interrupted.mark_unchanged();
         for act in script {
+            // Whom the launcher has ended does nothing more.
+            if !locked(&self.processes.alive).contains_key(&self.lease) {
+                return None;
+            }
             match act {
                 Act::Print(text) => {
                     let line = format!("{text}\n");
@@ -193,10 +233,8 @@ impl Stage for ScriptedStage {
         let script = self.script(place)?;
         let Processes { host, agent, history, alive, .. } = &self.processes;
         let lease = self.lease;
-        if locked(alive).insert(lease, Some(place)).is_none() {
-            locked(alive).remove(&lease);
-            return Err(StageError::Machine("the stage process is gone".to_owned()));
-        }
+        let gone = || StageError::Machine("the stage process is gone".to_owned());
+        locked(alive).get_mut(&lease).ok_or_else(gone)?.step = Some(place);
         history.add(host, Fact::StepBegan { lease, step: place, agent: *agent });
         let mut captured = BTreeMap::new();
         let code = self.work(&script, &mut captured).await;
@@ -205,8 +243,10 @@ impl Stage for ScriptedStage {
             Some(code) => (Outcome::Failed, format!("exit code {code}")),
             None => (Outcome::Cancelled, "signal 15".to_owned()),
         };
-        if let Some(running) = locked(alive).get_mut(&lease) {
-            *running = None;
+        {
+            let mut alive = locked(alive);
+            let running = alive.get_mut(&lease).ok_or_else(gone)?;
+            running.step = None;
             history.add(host, Fact::StepEnded { lease, step: place, outcome });
         }
         let (dropped, artifacts) = (Vec::new(), BTreeMap::new());
@@ -219,14 +259,14 @@ impl Stage for ScriptedStage {
     }
 
     async fn close(&self) {
-        let Processes { host, history, alive, .. } = &self.processes;
-        let removed = locked(alive).remove(&self.lease);
-        if let Some(step) = removed {
-            if let Some(step) = step {
-                let outcome = Outcome::Lost;
-                history.add(host, Fact::StepEnded { lease: self.lease, step, outcome });
-            }
-            history.add(host, Fact::StageEnded { lease: self.lease });
+        let processes = &self.processes;
+        // The bug: what a stage started lives on behind it.
+        if processes.bug == Some(Bug::ProcessesLeft) {
+            return;
+        }
+        let removed = locked(&processes.alive).remove(&self.lease);
+        if let Some(alive) = removed {
+            processes.gone(self.lease, alive);
         }
     }
 }

@@ -18,6 +18,9 @@ pub struct Report {
     pub crash_at: Option<u64>,
     /// How many control processes there were.
     pub controls: u8,
+    /// Whether that was asked for, and not chosen by the seed.
+    #[serde(default)]
+    pub asked_controls: bool,
     /// How to name the setup on the command line, where it does not come from the seed.
     #[serde(default)]
     pub origin: Option<String>,
@@ -53,7 +56,7 @@ impl Report {
         if let Some(planted) = &self.planted {
             let _ = write!(command, " --plant {planted}");
         }
-        if self.controls > 1 {
+        if self.asked_controls {
             let _ = write!(command, " --controls {}", self.controls);
         }
         if let Some(operation) = self.crash_at {

@@ -1,5 +1,6 @@
 //! What one simulation is made of: a seed chooses faults and workload, a scenario fixes them.
 
+use crate::faults::{self, FaultKind, Hosts, PlannedFault};
 use serde::{Deserialize, Serialize};
 
 /// A small generator for choosing a setup (`SplitMix64`), apart from the one that libraries draw
@@ -39,89 +40,6 @@ impl Dice {
     }
 }
 
-/// A fault at a time.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct PlannedFault {
-    /// Simulated milliseconds since the start.
-    pub at_ms: u64,
-    /// What happens then.
-    pub fault: FaultKind,
-}
-
-/// What the simulation does to a host.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
-    /// A control process is killed, its machine stays: what was written stays readable.
-    KillControl {
-        /// Which.
-        control: u8,
-    },
-    /// A control machine loses power: what was not synced may be lost or torn.
-    CutPower {
-        /// Which.
-        control: u8,
-    },
-    /// An agent process is killed; its launcher ends its processes.
-    KillAgent {
-        /// Which.
-        agent: u8,
-    },
-    /// The link between an agent and a control process is held for this long.
-    HoldAgentLink {
-        /// Which agent.
-        agent: u8,
-        /// Which control process.
-        control: u8,
-        /// Milliseconds.
-        for_ms: u64,
-    },
-    /// The link between clients and a control process is cut for this long.
-    CutClientLink {
-        /// Which control process.
-        control: u8,
-        /// Milliseconds.
-        for_ms: u64,
-    },
-    /// Two control processes cannot reach each other for this long.
-    CutControls {
-        /// One of them.
-        control: u8,
-        /// The other.
-        other: u8,
-        /// Milliseconds.
-        for_ms: u64,
-    },
-    /// A control disk fails at the operation that is so many away: an I/O error, then a restart.
-    FailDisk {
-        /// Which.
-        control: u8,
-        /// Writes, length changes and syncs from now.
-        after: u64,
-    },
-    /// An actor of a control process panics.
-    PanicControl {
-        /// Which.
-        control: u8,
-        /// At the so-manieth message from now.
-        at: u64,
-    },
-    /// An actor of an agent process panics.
-    PanicAgent {
-        /// Which.
-        agent: u8,
-        /// At the so-manieth message from now.
-        at: u64,
-    },
-    /// A control disk is full for this long.
-    FillDisk {
-        /// Which.
-        control: u8,
-        /// Milliseconds.
-        for_ms: u64,
-    },
-}
-
 /// A wish of a client.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PlannedSubmission {
@@ -142,8 +60,14 @@ pub struct PlannedSubmission {
 pub struct Setup {
     /// The seed of time's and network's randomness.
     pub seed: u64,
-    /// How many control processes there are.
+    /// How many control processes there are from the beginning.
     pub controls: u8,
+    /// Whether that was asked for, and not chosen by the seed.
+    #[serde(skip)]
+    pub asked_controls: bool,
+    /// How many machines more there are that may join as control nodes.
+    #[serde(default)]
+    pub spares: u8,
     /// How many agent processes there are.
     pub agents: u8,
     /// What clients do.
@@ -161,53 +85,53 @@ pub struct Setup {
     pub origin: Option<String>,
 }
 
-impl FaultKind {
-    /// How many agents there must be for it.
-    #[must_use]
-    pub fn agents(self) -> u8 {
-        match self {
-            Self::KillAgent { agent }
-            | Self::HoldAgentLink { agent, .. }
-            | Self::PanicAgent { agent, .. } => agent + 1,
-            Self::KillControl { .. }
-            | Self::CutPower { .. }
-            | Self::CutClientLink { .. }
-            | Self::CutControls { .. }
-            | Self::FailDisk { .. }
-            | Self::PanicControl { .. }
-            | Self::FillDisk { .. } => 1,
-        }
-    }
-}
-
 /// Until when faults happen, in simulated milliseconds; then they stop, and everything must end.
 pub const SAFETY_PHASE_MS: u64 = 40_000;
 
 impl Setup {
-    /// The setup that a seed chooses from these plans, for so many control processes.
+    /// The setup that a seed chooses from these plans; for so many control processes, where that is
+    /// said.
     #[must_use]
-    pub fn from_seed(seed: u64, plans: &[&str], controls: u8) -> Self {
+    pub fn from_seed(seed: u64, plans: &[&str], controls: Option<u8>) -> Self {
         let mut dice = Dice::new(seed);
-        let hosts = Hosts { controls, agents: dice.pick(3) + 1 };
+        let chosen = [1, 1, 1, 1, 3, 3, 3, 5][usize::from(dice.pick(8))];
+        let asked_controls = controls.is_some();
+        let controls = controls.unwrap_or(chosen);
+        let hosts = Hosts { controls, agents: dice.pick(4) + 1 };
         let submissions =
             (0..dice.between(1, 6)).map(|n| submission(n, plans, &mut dice)).collect();
-        // Swarm: each seed leaves most kinds of faults out, so that the others can act at length.
-        let all = if controls > 1 { 10 } else { 9 };
-        let kinds: Vec<u64> = (0..all).filter(|_| dice.chance(40)).collect();
-        let count = if kinds.is_empty() { 0 } else { dice.between(0, 7) };
+        let kinds = faults::kinds(hosts, &mut dice);
+        let count = if kinds.is_empty() { 0 } else { dice.between(0, 8) };
         let mut faults: Vec<PlannedFault> = (0..count)
             .map(|_| {
                 let kind = kinds[usize::try_from(dice.roll()).unwrap_or(0) % kinds.len()];
                 let at_ms = dice.between(200, SAFETY_PHASE_MS - 8_000);
-                PlannedFault { at_ms, fault: fault(kind, hosts, &mut dice) }
+                PlannedFault { at_ms, fault: faults::fault(kind, hosts, &mut dice) }
             })
             .collect();
+        // A disk can only be taken back to a copy.
+        let taken = faults.iter().find_map(|planned| match planned.fault {
+            FaultKind::TakeBackDisk { control } => Some((planned.at_ms, control)),
+            _other => None,
+        });
+        if let Some((until_ms, control)) = taken {
+            let at_ms = dice.between(200, until_ms.max(201));
+            faults.push(PlannedFault { at_ms, fault: FaultKind::CopyDisk { control } });
+        }
+        // Now and then a cluster grows from one node, with runs going on.
+        let grows = controls == 1 && !faults.is_empty() && dice.chance(20);
+        for _ in 0..if grows { 2 } else { 0 } {
+            let at_ms = dice.between(1_000, SAFETY_PHASE_MS / 2);
+            faults.push(PlannedFault { at_ms, fault: FaultKind::Join });
+        }
         faults.sort_by_key(|fault| fault.at_ms);
-        let Hosts { controls, agents } = hosts;
+        let joins = faults.iter().filter(|planned| planned.fault.needs_spare()).count();
         Self {
             seed,
             controls,
-            agents,
+            asked_controls,
+            spares: u8::try_from(joins.min(2)).unwrap_or(0),
+            agents: hosts.agents,
             submissions,
             faults,
             pipeline: None,
@@ -215,6 +139,12 @@ impl Setup {
             planted: None,
             origin: None,
         }
+    }
+
+    /// Whether its control processes are, or become, a cluster.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.controls + self.spares > 1
     }
 
     /// The setup as text, which [`Setup::from_json`] reads.
@@ -232,7 +162,8 @@ impl Setup {
         if setup.controls == 0 || setup.agents == 0 {
             return Err("there must be a control process and an agent".to_owned());
         }
-        if setup.faults.iter().any(|planned| planned.fault.agents() > setup.agents) {
+        let agents = setup.faults.iter().filter_map(|planned| planned.fault.agent());
+        if agents.max().is_some_and(|agent| agent >= setup.agents) {
             return Err("a fault is for an agent that there is not".to_owned());
         }
         Ok(setup)
@@ -251,6 +182,8 @@ impl Setup {
         Self {
             seed,
             controls: 1,
+            asked_controls: false,
+            spares: 0,
             agents: 1,
             submissions: vec![submission],
             faults: Vec::new(),
@@ -270,32 +203,5 @@ fn submission(number: u64, plans: &[&str], dice: &mut Dice) -> PlannedSubmission
         plan: plans.get(plan).map_or_else(String::new, |plan| (*plan).to_owned()),
         doubled: dice.chance(25),
         cancel_after_ms: dice.chance(25).then(|| dice.between(0, 6_000)),
-    }
-}
-
-/// How many hosts a setup has.
-#[derive(Clone, Copy)]
-struct Hosts {
-    controls: u8,
-    agents: u8,
-}
-
-fn fault(kind: u64, hosts: Hosts, dice: &mut Dice) -> FaultKind {
-    let (control, agent) = (dice.pick(hosts.controls), dice.pick(hosts.agents));
-    match kind {
-        0 => FaultKind::KillControl { control },
-        1 => FaultKind::CutPower { control },
-        2 => FaultKind::KillAgent { agent },
-        // Mostly shorter than a lease, sometimes longer.
-        3 => FaultKind::HoldAgentLink { agent, control, for_ms: dice.between(100, 25_000) },
-        4 => FaultKind::CutClientLink { control, for_ms: dice.between(100, 8_000) },
-        5 => FaultKind::FailDisk { control, after: dice.between(1, 60) },
-        6 => FaultKind::PanicControl { control, at: dice.between(1, 200) },
-        7 => FaultKind::PanicAgent { agent, at: dice.between(1, 60) },
-        8 => FaultKind::FillDisk { control, for_ms: dice.between(500, 6_000) },
-        _ => {
-            let other = (control + 1) % hosts.controls.max(1);
-            FaultKind::CutControls { control, other, for_ms: dice.between(500, 9_000) }
-        }
     }
 }

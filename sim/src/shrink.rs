@@ -74,8 +74,12 @@ fn candidates(setup: &Setup) -> Vec<(String, Setup)> {
             candidate.faults.remove(index);
         });
     }
-    let fewest = setup.faults.iter().map(|planned| planned.fault.agents()).max().unwrap_or(1);
+    let agents = setup.faults.iter().filter_map(|planned| planned.fault.agent());
+    let fewest = agents.max().map_or(1, |agent| agent + 1);
     offer("idle agents".to_owned(), &|candidate| candidate.agents = fewest.min(setup.agents));
+    offer("a spare machine".to_owned(), &|candidate| {
+        candidate.spares = candidate.spares.saturating_sub(1);
+    });
     for index in 0..setup.submissions.len() {
         let key = &setup.submissions[index].key;
         offer(format!("the second client of {key}"), &|candidate| {
@@ -101,10 +105,11 @@ mod tests {
                 usize::from(submission.doubled) + usize::from(submission.cancel_after_ms.is_some())
             });
             let extras: usize = extras.sum();
-            setup.submissions.len() + setup.faults.len() + usize::from(setup.agents) + extras
+            let hosts = usize::from(setup.agents + setup.spares);
+            setup.submissions.len() + setup.faults.len() + hosts + extras
         };
         for seed in 1..50 {
-            let setup = Setup::from_seed(seed, &workload::names(), 1);
+            let setup = Setup::from_seed(seed, &workload::names(), None);
             for (what, candidate) in candidates(&setup) {
                 assert!(weight(&candidate) < weight(&setup), "seed {seed} without {what}");
                 assert!(!candidate.submissions.is_empty());

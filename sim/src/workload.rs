@@ -132,8 +132,9 @@ pub fn plan(name: &str) -> Result<Plan, String> {
 /// # Errors
 /// As [`plan`].
 pub fn plans(setup: &Setup) -> Result<BTreeMap<String, Plan>, String> {
-    let names = setup.submissions.iter().map(|submission| &submission.plan);
-    names.map(|name| Ok((name.clone(), plan(name)?))).collect()
+    let submitted = setup.submissions.iter().map(|submission| submission.plan.as_str());
+    let names = submitted.chain([crate::clients::PROBED]);
+    names.map(|name| Ok((name.to_owned(), plan(name)?))).collect()
 }
 
 fn sh() -> Library {

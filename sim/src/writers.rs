@@ -2,28 +2,27 @@
 
 use otto_nodes::store::{Executor, Writer};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Runs each writer as a task of the host that opens the store.
-#[derive(Clone, Copy, Debug)]
-pub struct Tasks {
-    /// How long a commit takes.
-    pub commit: Duration,
-}
+/// About what an fdatasync takes.
+const COMMIT: Duration = Duration::from_micros(300);
 
-impl Default for Tasks {
-    /// About what an fdatasync takes.
-    fn default() -> Self {
-        Self { commit: Duration::from_micros(300) }
-    }
+/// Runs each writer as a task of the host that opens the store.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    /// How many milliseconds longer a commit takes.
+    pub slower_ms: Arc<AtomicU64>,
 }
 
 impl Executor for Tasks {
     fn run(&self, _name: &'static str, mut writer: Box<dyn Writer>) -> io::Result<()> {
-        let commit = self.commit;
+        let slower_ms = Arc::clone(&self.slower_ms);
         tokio::spawn(async move {
             while writer.ready().await {
-                tokio::time::sleep(commit).await;
+                let slower = Duration::from_millis(slower_ms.load(Ordering::Relaxed));
+                tokio::time::sleep(COMMIT + slower).await;
                 if !writer.work() {
                     break;
                 }

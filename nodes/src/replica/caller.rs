@@ -96,6 +96,11 @@ impl Caller {
         match answer.reply {
             Reply::Introduced(shown) if shown.sign() == answer.from => {
                 if let Known::Outcast(why) = self.roll.admit(&shown).await? {
+                    // Whoever lost its memory belongs to no group any more that it would ask.
+                    let told = self.send(to, address, Ask::CastOut(why.clone()), allowed).await;
+                    if let Err(error) = told {
+                        tracing::info!(%error, "a node does not know yet that it is an outcast");
+                    }
                     return refused(why);
                 }
                 self.roll.set_introduced(to, true);

@@ -31,6 +31,8 @@ pub(super) enum Ask {
     Finish(ShardId, u64, Finish),
     /// To stand for election.
     Stand(ShardId),
+    /// To take part no more, and why: who is asked shows less than it did.
+    CastOut(String),
 }
 
 /// What is answered.

@@ -109,6 +109,10 @@ impl PeerSide {
             Ask::Begin(shard) => self.begin(shard).await,
             Ask::Rows(shard, receipt, rows) => self.receive(shard, receipt, rows).await,
             Ask::Finish(shard, receipt, finish) => self.finish(shard, receipt, finish).await,
+            Ask::CastOut(why) => {
+                self.0.roll.cast_out(&why);
+                Ok(Reply::Done)
+            }
             Ask::Stand(shard) => {
                 let standing = self.shard(shard)?.raft.trigger().elect().await;
                 standing.map(|()| Reply::Done).map_err(|error| error.to_string())

@@ -1,8 +1,10 @@
 //! An agent process' host.
 
 use super::{Common, agent_name, build, connector, to_control};
+use crate::brake::Brake;
+use crate::clock::MachineClock;
 use crate::history::Fact;
-use crate::network::{SimulatedChance, SimulatedClock};
+use crate::network::SimulatedChance;
 use crate::planted::{Bug, spoil_control};
 use crate::processes::Processes;
 use crate::sabotage::Saboteur;
@@ -28,9 +30,11 @@ pub struct AgentHost {
     pub name: String,
     /// Lets actors of the process die.
     pub saboteur: Saboteur,
+    /// Stops its process.
+    pub brake: Brake,
     index: u8,
-    /// How many control processes there are.
-    controls: u8,
+    /// How many machines there are that are or may become control nodes.
+    machines: u8,
     /// The processes that it started, while it lives.
     processes: Arc<Mutex<Option<Processes>>>,
     starts: Arc<AtomicU64>,
@@ -38,12 +42,13 @@ pub struct AgentHost {
 }
 
 impl AgentHost {
-    pub(super) fn new(index: u8, controls: u8, common: &Common) -> Self {
+    pub(super) fn new(index: u8, machines: u8, common: &Common) -> Self {
         let name = agent_name(index);
         Self {
             saboteur: Saboteur::new(&name, common.history.clone()),
+            brake: Brake::default(),
             index,
-            controls,
+            machines,
             processes: Arc::default(),
             starts: Arc::default(),
             common: common.clone(),
@@ -56,12 +61,13 @@ impl AgentHost {
     /// # Errors
     /// When the runtime is shutting down.
     pub async fn run(self) -> turmoil::Result {
+        tokio::task::spawn_local(self.brake.clone().attend());
         let Common { history, bug, .. } = &self.common;
         let incarnation = self.starts.fetch_add(1, Ordering::Relaxed) + 1;
         let agent = AgentRef { agent: AgentId([7 + self.index; 16]), incarnation };
         let processes = Processes::new(&self.name, agent, history.clone(), *bug);
         *self.processes.lock().unwrap_or_else(PoisonError::into_inner) = Some(processes.clone());
-        let links = Links { bug: *bug, controls: self.controls };
+        let links = Links { bug: *bug, machines: self.machines };
         let settings = Settings {
             agent,
             name: self.name.clone(),
@@ -69,7 +75,7 @@ impl AgentHost {
             slots: SLOTS,
         };
         let ports = Ports {
-            clock: Arc::new(SimulatedClock),
+            clock: Arc::new(MachineClock::default().start_process()),
             roads: Roads::new(Arc::new(links)),
             spool: processes.spool(),
             tools: Arc::new(processes.clone()),
@@ -91,8 +97,17 @@ impl AgentHost {
         processes.as_ref().map_or(0, |processes| processes.alive().len())
     }
 
+    /// The launcher, which is not stopped when its agent is, ends what was not renewed in time.
+    pub fn end_overdue(&self, now_ms: u64) {
+        let processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(processes) = processes {
+            processes.end_overdue(now_ms);
+        }
+    }
+
     /// The agent's processes end with it: its launcher sees to that.
     pub fn kill_processes(&self) {
+        self.brake.release();
         let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(processes) = processes.take() {
             processes.kill_all();
@@ -104,14 +119,14 @@ impl AgentHost {
 #[derive(Debug)]
 struct Links {
     bug: Option<Bug>,
-    controls: u8,
+    machines: u8,
 }
 
 impl Controls for Links {
     fn first(&self) -> Vec<SharedControl> {
         let link =
             |index| spoil_control(self.bug, Arc::new(AgentLink::new(connector(index), build())));
-        (0..self.controls).map(link).collect()
+        (0..self.machines).map(link).collect()
     }
 
     fn link(&self, _: NodeId, address: &str) -> SharedControl {

@@ -1,13 +1,13 @@
-//! A cluster is founded by its first control process, and the others join one after another.
+//! A cluster is founded by its first control process, and the others join it with a token.
 //!
 //! What proves who is who between machines is left to the network here; that a join is decided,
 //! journaled and carried out is the real thing.
 
-use super::control_name;
-use otto_core::cluster::Cluster;
+use crate::history::{Fact, History};
+use crate::planted::Bug;
 use otto_core::cluster::command::{Newcomer, Wish};
-use otto_core::cluster::state::{By, JoinRole, Levels, UserRole};
-use otto_core::ids::{ClusterId, KeyId, TokenHash};
+use otto_core::cluster::state::{By, Holder, JoinRole, Levels, UserRole};
+use otto_core::ids::{ClusterId, KeyId, NodeId, TokenHash};
 use otto_core::time::Span;
 use otto_nodes::identity::door::Admission;
 use otto_nodes::rpc::peer_link::PeerLinks;
@@ -15,64 +15,88 @@ use otto_nodes::rpc::service::ClusterError;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The token that lets all of them in.
-const TOKEN: TokenHash = TokenHash([7; 32]);
+/// The token that lets the first ones in.
+pub(super) const FIRST_TOKEN: TokenHash = TokenHash([7; 32]);
 /// The pause before something is tried again.
 const PAUSE: Duration = Duration::from_millis(300);
 /// How long an answer may take.
 const ALLOWED: Duration = Duration::from_secs(3);
 
-fn newcomer(index: u8) -> Newcomer {
-    let name = control_name(index);
-    let addresses = vec![name.clone()];
-    let levels = Levels { oldest: 0, newest: 0 };
-    Newcomer { name, addresses, key: key(index), levels }
+/// What a machine says of itself when it joins.
+#[derive(Clone, Debug)]
+pub(super) struct Papers {
+    /// Its name, which is its address.
+    pub(super) name: String,
+    /// Its key.
+    pub(super) key: KeyId,
+    /// The token that was handed to it.
+    pub(super) token: TokenHash,
 }
 
-fn key(index: u8) -> KeyId {
-    KeyId([index + 1; 32])
+impl Papers {
+    fn newcomer(&self) -> Newcomer {
+        let levels = Levels { oldest: 0, newest: 0 };
+        let addresses = vec![self.name.clone()];
+        Newcomer { name: self.name.clone(), addresses, key: self.key, levels }
+    }
 }
 
-/// Founds the cluster, and makes the token for the others. It may be done again.
-pub(super) async fn found(admission: Arc<dyn Admission>, controls: u8, shards: u16) {
-    let cluster = ClusterId([1; 16]);
-    let (authority, node) = (KeyId([99; 32]), newcomer(0));
-    let found = Wish::Found { cluster, shards, authority, node };
-    let by = By { name: "operator".to_owned(), role: UserRole::Admin };
-    let (role, uses) = (JoinRole::Control, u32::from(controls));
-    let token = Wish::CreateToken { token: TOKEN, role, lifetime: Span::hours(1), uses, by };
-    for wish in [found, token] {
-        while admission.wish(wish.clone()).await.is_err() {
+/// Who the operator is.
+pub(crate) fn operator() -> By {
+    By { name: "operator".to_owned(), role: UserRole::Admin }
+}
+
+/// Founds the cluster, and makes the token for so many others. It may be done again.
+pub(super) async fn found(
+    admission: Arc<dyn Admission>,
+    papers: Papers,
+    (others, shards): (u8, u16),
+    (history, bug): (History, Option<Bug>),
+) {
+    let (cluster, authority) = (ClusterId([1; 16]), KeyId([99; 32]));
+    let found = Wish::Found { cluster, shards, authority, node: papers.newcomer() };
+    let mut wishes = vec![found];
+    if others > 0 {
+        let uses = u32::from(others);
+        let made = Fact::TokenMade { token: FIRST_TOKEN, uses };
+        history.add(&papers.name, made);
+        // The bug: whoever makes a token makes it for more than was wished.
+        let uses = if bug == Some(Bug::TokensUnlimited) { uses + 9 } else { uses };
+        let (role, lifetime) = (JoinRole::Control, Span::hours(1));
+        wishes.push(Wish::CreateToken { token: FIRST_TOKEN, role, lifetime, uses, by: operator() });
+    }
+    for wish in wishes {
+        while let Err(denial) = admission.wish(wish.clone()).await {
+            tracing::info!(%denial, "the cluster is not founded yet");
             tokio::time::sleep(PAUSE).await;
-            let known = admission.view().await;
-            if known.is_ok_and(|cluster| cluster.tokens().next().is_some()) {
-                return;
-            }
         }
     }
 }
 
-/// Joins when it is this one's turn, so that its number is that of its host. It may be done again.
-pub(super) async fn join(links: Arc<PeerLinks>, index: u8, controls: u8) {
-    let join = Wish::Join { token: TOKEN, role: JoinRole::Control, newcomer: newcomer(index) };
+/// Joins, by asking any of these machines; answers which node this one is from now on, or, where it
+/// is not patient, the refusal. It may be done again, and leads to the same.
+pub(super) async fn join(
+    links: &PeerLinks,
+    papers: &Papers,
+    others: &[String],
+    patient: bool,
+) -> Result<NodeId, String> {
+    let wish =
+        Wish::Join { token: papers.token, role: JoinRole::Control, newcomer: papers.newcomer() };
     loop {
-        for other in (0..controls).filter(|other| *other != index) {
-            let address = control_name(other);
-            let Ok(cluster) = links.cluster(&address, None, ALLOWED).await else { continue };
-            if is_member(&cluster, index) {
-                return;
-            }
-            if cluster.nodes().count() == usize::from(index) {
-                let joined = links.cluster(&address, Some(join.clone()), ALLOWED).await;
-                if let Err(ClusterError::Refused(refusal)) = joined {
-                    tracing::info!(%refusal, "the join was refused for now");
+        for address in others {
+            match links.cluster(address, Some(wish.clone()), ALLOWED).await {
+                Ok(cluster) => {
+                    if let Some(Holder::Node(node)) = cluster.holder(papers.key) {
+                        return Ok(node);
+                    }
                 }
+                Err(ClusterError::Refused(refusal)) if !patient => {
+                    return Err(refusal.to_string());
+                }
+                Err(error) => tracing::info!(%error, "not joined yet"),
             }
         }
         tokio::time::sleep(PAUSE).await;
     }
-}
-
-fn is_member(cluster: &Cluster, index: u8) -> bool {
-    cluster.holder(key(index)).is_some()
 }

@@ -2,15 +2,16 @@
 
 mod agent;
 mod control;
-mod founding;
+pub(crate) mod founding;
+mod watched;
 
 pub use agent::AgentHost;
 pub use control::ControlHost;
 
-use crate::history::History;
+use crate::history::{Fact, History, now_ms};
 use crate::logs::SimulatedLogs;
-use crate::network::SimulatedConnector;
-use crate::planted::Bug;
+use crate::network::{Passports, SimulatedConnector};
+use crate::planted::{Bug, Forgery};
 use crate::setup::Setup;
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -22,10 +23,11 @@ use otto_nodes::client::Client;
 use otto_nodes::logs::SealedLogs;
 use otto_nodes::network::{ConnectError, Connector, SharedConnector, Stream};
 use otto_nodes::objects::ObjectBlobs;
+use otto_nodes::replica::balance::MOST_OFF_MS;
 use otto_nodes::wire::hello::Build;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where control processes listen to clients and agents.
 const PORT: u16 = 7300;
@@ -39,10 +41,53 @@ pub struct Common {
     pub blobs: SharedBlobs,
     /// The sealed logs, in the same store.
     pub sealed: Arc<dyn ObjectStore>,
+    /// Who the hosts are, in place of certificates.
+    pub passports: Passports,
     /// What happened.
     pub history: History,
     /// The bug that is planted.
     pub bug: Option<Bug>,
+    /// What bugs that forge identities go by.
+    pub forgery: Forgery,
+    /// What the world sees of the clocks.
+    pub watch: Arc<Mutex<Watch>>,
+}
+
+/// What the world sees of the clocks of the control processes.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    /// How far each process' clock is ahead of the truth, of those that belong to the cluster.
+    pub ahead_ms: BTreeMap<u8, i64>,
+    /// Since when nothing but clocks is wrong.
+    pub calm_since_ms: u64,
+}
+
+/// For so long all must be well before a node can be blamed that its clock is off.
+const CALM_MS: u64 = 5_000;
+/// What the comparison of clocks may be wrong by, and what drifts until the next one.
+const TOLERANCE_MS: u64 = 300;
+
+impl Watch {
+    /// How far a clock is ahead of the median, where that is more than may be, and where all could
+    /// tell.
+    fn off_ms(&self, control: u8, now_ms: u64) -> Option<i64> {
+        let mut all: Vec<i64> = self.ahead_ms.values().copied().collect();
+        all.sort_unstable();
+        let median = *all.get(all.len().saturating_sub(1) / 2)?;
+        let ahead = self.ahead_ms.get(&control)?.saturating_sub(median);
+        let told = all.len() > 2 && now_ms.saturating_sub(self.calm_since_ms) > CALM_MS;
+        (told && ahead.unsigned_abs() > MOST_OFF_MS + TOLERANCE_MS).then_some(ahead)
+    }
+}
+
+impl Common {
+    /// Writes down that a node journals though its clock is off the others'.
+    fn watch_clock(&self, control: u8, host: &str) {
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ahead_ms) = watch.off_ms(control, now_ms()) {
+            self.history.add(host, Fact::OffTime { ahead_ms });
+        }
+    }
 }
 
 /// The machines of a simulation: what survives their processes, and what tells of their end.
@@ -62,11 +107,20 @@ impl Machines {
     pub fn new(setup: &Setup, bug: Option<Bug>) -> Self {
         let blobs: SharedBlobs = Arc::new(ObjectBlobs::in_memory());
         let sealed: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let common = Common { blobs, sealed, history: History::default(), bug };
-        let controls = (0..setup.controls).map(|index| ControlHost::new(index, setup, &common));
+        let common = Common {
+            blobs,
+            sealed,
+            passports: Passports::default(),
+            history: History::default(),
+            bug,
+            forgery: Forgery::default(),
+            watch: Arc::default(),
+        };
+        let machines = setup.controls + setup.spares;
+        let controls = (0..machines).map(|index| ControlHost::new(index, setup, &common));
         let controls: Vec<ControlHost> = controls.collect();
         let agents =
-            (0..setup.agents).map(|index| AgentHost::new(index, setup.controls, &common)).collect();
+            (0..setup.agents).map(|index| AgentHost::new(index, machines, &common)).collect();
         Self { common, controls, agents }
     }
 
@@ -129,10 +183,16 @@ fn to_control(name: &str) -> Arc<SimulatedConnector> {
     Arc::new(SimulatedConnector { host: name.to_owned(), port: PORT })
 }
 
+/// A client that reaches one control process.
+#[must_use]
+pub fn client_of(control: u8) -> Client {
+    Client::new(connector(control), build())
+}
+
 /// A client that reaches any of so many control processes.
 #[must_use]
-pub fn client(controls: u8) -> Client {
-    let ways = (0..controls).map(|index| connector(index) as SharedConnector).collect();
+pub fn client(machines: u8) -> Client {
+    let ways = (0..machines).map(|index| connector(index) as SharedConnector).collect();
     Client::new(Arc::new(AnyOf { ways, next: AtomicUsize::default() }), build())
 }
 

@@ -25,7 +25,7 @@ fn shown(history: &[Moment], ending: &Ending) -> Vec<String> {
     let mut last: BTreeMap<RunId, Outcome> = BTreeMap::new();
     let mut found = Vec::new();
     for moment in history {
-        let Fact::Read { run, outcome } = &moment.fact else { continue };
+        let Fact::Read { run, outcome, .. } = &moment.fact else { continue };
         match (last.get(run), outcome) {
             (Some(before), now) if Some(*before) != *now => {
                 found.push(format!("{run} was shown as {before}, then as {now:?}"));

@@ -1,11 +1,11 @@
 //! I16: timers are early by at most a second: a retry's pause and a time limit last as long as
-//! said.
+//! said; and a node whose clock is off the others' decides nothing.
 //!
 //! Source: Lamport clocks do not help here; decided against the simulation's true time.
 
 use super::Invariant;
 use crate::ending::{EndedRun, Ending};
-use crate::history::Moment;
+use crate::history::{Fact, Moment};
 use otto_core::ids::{Attempt, StageId};
 use otto_core::run::event::Event;
 use otto_core::time::{Span, Timestamp};
@@ -17,9 +17,17 @@ pub(super) const INVARIANT: Invariant =
 /// How early a timer may be.
 const EARLY: Span = Span::seconds(1);
 
-fn violations(_: &[Moment], ending: &Ending) -> Vec<String> {
+fn violations(history: &[Moment], ending: &Ending) -> Vec<String> {
     let of_run = |(run, ended)| early(ended).into_iter().map(move |what| format!("{run}: {what}"));
-    ending.runs.iter().flat_map(of_run).collect()
+    let early = ending.runs.iter().flat_map(of_run);
+    let off = history.iter().filter_map(|moment| match &moment.fact {
+        Fact::OffTime { ahead_ms } => Some(format!(
+            "at {} ms {} decided by a clock that was {ahead_ms} ms ahead of the others'",
+            moment.at_ms, moment.host
+        )),
+        _ => None,
+    });
+    early.chain(off.take(1)).collect()
 }
 
 fn early(run: &EndedRun) -> Vec<String> {

@@ -7,6 +7,7 @@ mod i04_stale_has_no_effect;
 mod i05_epochs_grow;
 mod i06_settled_stays;
 mod i07_replicas_agree;
+mod i08_runs_are_linear;
 mod i09_order_of_the_plan;
 mod i15_cancel_wins_or_loses;
 mod i16_timers;
@@ -14,7 +15,12 @@ mod i17_logs_whole;
 mod i18_cut_off_is_said;
 mod i19_results_are_true;
 mod i20_retries_keep_to_policy;
+mod i23_damage_does_not_spread;
+mod i24_lost_memories_do_not_vote;
+mod i25_tokens_are_counted;
+mod i29_nothing_is_left;
 mod l1_every_run_ends;
+mod l2_new_work_is_served;
 
 use crate::ending::Ending;
 use crate::history::Moment;
@@ -39,6 +45,7 @@ pub const ALL: &[Invariant] = &[
     i05_epochs_grow::INVARIANT,
     i06_settled_stays::INVARIANT,
     i07_replicas_agree::INVARIANT,
+    i08_runs_are_linear::INVARIANT,
     i09_order_of_the_plan::INVARIANT,
     i15_cancel_wins_or_loses::INVARIANT,
     i16_timers::INVARIANT,
@@ -46,7 +53,12 @@ pub const ALL: &[Invariant] = &[
     i18_cut_off_is_said::INVARIANT,
     i19_results_are_true::INVARIANT,
     i20_retries_keep_to_policy::INVARIANT,
+    i23_damage_does_not_spread::INVARIANT,
+    i24_lost_memories_do_not_vote::INVARIANT,
+    i25_tokens_are_counted::INVARIANT,
+    i29_nothing_is_left::INVARIANT,
     l1_every_run_ends::INVARIANT,
+    l2_new_work_is_served::INVARIANT,
 ];
 
 /// Judges a simulation by all properties.

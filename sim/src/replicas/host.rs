@@ -2,10 +2,10 @@
 
 use super::history::{Fact, History};
 use super::planted::{Bug, Lost, Signs, Watched, spoil_peers};
-use super::setup::Setup;
+use super::setup::{NODES, Setup};
 use crate::determinism::random;
 use crate::disk::SimulatedDisk;
-use crate::network::{HostNames, PeerListener, SimulatedClock};
+use crate::network::{HostNames, Passports, PeerListener, SimulatedClock};
 use otto_core::ids::{NodeId, ShardId};
 use otto_nodes::replica::{GroupView, LogBounds, Shards, ShardsConfig, Standing};
 use otto_nodes::rpc::peer_link::PeerLinks;
@@ -191,7 +191,9 @@ impl Machine {
     }
 
     async fn serve(&self) -> Result<(), String> {
-        let listener = PeerListener::bind(PORT, "n").await.map_err(|error| error.to_string())?;
+        let passports = Passports::numbered("n", NODES);
+        let listener = PeerListener::bind(PORT, &passports).await;
+        let listener = listener.map_err(|error| error.to_string())?;
         let build = Build { version: "0.0.0".to_owned(), made_ns: 0, size: 0 };
         let links = PeerLinks::new(Arc::new(HostNames(PORT)), build.clone());
         let watched = Watched { node: self.node, history: self.history.clone(), peers: links };

@@ -1,0 +1,531 @@
+//! What goes wrong, and when it is over.
+
+use super::{CLIENT, World};
+use crate::determinism::random;
+use crate::disk::Crash;
+use crate::faults::{FaultKind, PlannedFault};
+use crate::history::Fact;
+use crate::operator::Errand;
+use crate::setup::SAFETY_PHASE_MS;
+use crate::traffic;
+use otto_nodes::replica::Standing;
+use otto_nodes::store::StoreFile;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The longest time that a packet takes on a healthy link.
+pub(super) const LATENCY_MS: u64 = 4;
+/// How long a supervisor waits before it starts a process again.
+pub(super) const RESTART_MS: u64 = 150;
+/// At most how much longer a control process of a cluster is down.
+const DOWN_MS: u64 = 8_000;
+/// How long a lease holds, with the margin that the control side gives.
+const LEASE_MS: u64 = 17_000;
+/// How long until a fault that must not happen now is tried again, and how often.
+const PUT_OFF: (u64, u32) = (400, 40);
+/// How often a clock that strobes jumps.
+const STROBE_EVERY_MS: u64 = 50;
+/// The bytes of a sector.
+const SECTOR: usize = crate::disk::SECTOR_BYTES;
+
+/// What is to be undone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Repair {
+    StartControl(u8),
+    StartAgent(u8),
+    GoOnControl(u8),
+    GoOnAgent(u8),
+    Release(String, String),
+    Mend(String, String),
+    Latency(String, String),
+    Loss(String, String),
+    Empty(u8),
+    Speed(u8),
+    Drift(u8),
+}
+
+/// A clock that jumps to and fro.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strobe {
+    control: u8,
+    by_ms: i64,
+    until_ms: u64,
+    ahead: bool,
+}
+
+/// Copies of disks, by machine: the log and the state.
+pub(super) type Copies = BTreeMap<u8, (Vec<u8>, Vec<u8>)>;
+
+impl World {
+    fn later(&mut self, at_ms: u64, repair: Repair) {
+        self.repairs.push((at_ms, repair));
+    }
+
+    /// What was broken for a while works again.
+    pub(super) fn repair(&mut self, now: u64) {
+        self.strobe(now);
+        let (due, later) =
+            std::mem::take(&mut self.repairs).into_iter().partition(|(at, _)| *at <= now);
+        self.repairs = later;
+        let due: Vec<(u64, Repair)> = due;
+        for (_, repair) in due {
+            match repair {
+                Repair::StartControl(control) => self.start_control(control, now),
+                Repair::StartAgent(agent) => self.sim.bounce(self.agent(agent).name),
+                Repair::GoOnControl(control) => {
+                    let control = self.control(control);
+                    control.brake.go_on(now);
+                    self.let_go(&control.name);
+                }
+                Repair::GoOnAgent(agent) => {
+                    let agent = self.agent(agent);
+                    agent.brake.go_on(now);
+                    self.let_go(&agent.name);
+                }
+                Repair::Release(a, b) => self.links.release(&self.sim, &a, &b),
+                Repair::Mend(from, to) => self.links.mend(&self.sim, &from, &to),
+                Repair::Latency(a, b) => {
+                    let healthy = Duration::from_millis(LATENCY_MS);
+                    self.sim.set_link_max_message_latency(a, b, healthy);
+                }
+                Repair::Loss(a, b) => self.sim.set_link_fail_rate(a, b, 0.0),
+                Repair::Empty(control) => self.control(control).disk.set_full(false),
+                Repair::Speed(control) => {
+                    self.control(control).slower_ms.store(0, Ordering::Relaxed);
+                }
+                Repair::Drift(control) => self.control(control).clock.drift(0, now),
+            }
+        }
+    }
+
+    fn start_control(&mut self, index: u8, now: u64) {
+        let control = self.control(index);
+        control.disk.repair();
+        if let Some(after) = self.crash_again.remove(&index) {
+            control.disk.fail_after(after);
+            self.history().mark("world", "power cut while recovering");
+        }
+        control.ended.store(false, Ordering::Relaxed);
+        self.up_since_ms.insert(index, now);
+        if control.clock.is_set_wrong() {
+            self.history().mark("world", "a clock was off when a process started");
+        }
+        self.sim.bounce(control.name);
+    }
+
+    fn strobe(&mut self, now: u64) {
+        if !now.is_multiple_of(STROBE_EVERY_MS) {
+            return;
+        }
+        let clocks: Vec<_> =
+            self.machines.controls.iter().map(|control| control.clock.clone()).collect();
+        self.strobes.retain_mut(|strobe| {
+            let ends = strobe.until_ms <= now;
+            if !ends || strobe.ahead {
+                let by = if strobe.ahead { -strobe.by_ms } else { strobe.by_ms };
+                clocks[usize::from(strobe.control)].jump(by);
+                strobe.ahead = !strobe.ahead;
+            }
+            !ends
+        });
+    }
+
+    /// Whether a process is down already, and about to start.
+    pub(super) fn starts(&self, start: &Repair) -> bool {
+        self.repairs.iter().any(|(_, repair)| repair == start)
+    }
+
+    /// Ends a process, or its machine, which start again after a while.
+    pub(super) fn stop_control(&mut self, index: u8, now: u64, power: bool) {
+        let control = self.control(index);
+        if power {
+            let crash = Crash::ALL[usize::try_from(random()).unwrap_or(0) % Crash::ALL.len()];
+            control.disk.crash(crash);
+            control.logs.cut_power(random);
+        }
+        self.end_process(index, now);
+        // Where there are others, they have time to notice.
+        let longer = if self.setup.is_cluster() { random() % DOWN_MS } else { 0 };
+        self.later(now + RESTART_MS + longer, Repair::StartControl(index));
+    }
+
+    /// Ends a process; its disk keeps what was written.
+    pub(super) fn end_process(&mut self, index: u8, now: u64) {
+        let control = self.control(index);
+        control.disk.kill();
+        control.forget();
+        self.sim.crash(control.name.clone());
+        control.brake.release();
+        if self.starts(&Repair::GoOnControl(index)) {
+            self.repairs.retain(|(_, repair)| *repair != Repair::GoOnControl(index));
+            self.let_go(&control.name);
+        }
+        self.up_since_ms.insert(index, now);
+    }
+
+    /// Every host but one.
+    fn others(&self, name: &str) -> Vec<String> {
+        let controls = self.machines.controls.iter().map(|control| control.name.clone());
+        let agents = self.machines.agents.iter().map(|agent| agent.name.clone());
+        let all = controls.chain(agents).chain([CLIENT.to_owned()]);
+        all.filter(|other| other != name).collect()
+    }
+
+    /// Holds up what a stopped host sends and is sent.
+    fn hold_all(&mut self, name: &str) {
+        for other in self.others(name) {
+            self.links.hold(&self.sim, name, &other);
+        }
+    }
+
+    fn let_go(&mut self, name: &str) {
+        for other in self.others(name) {
+            self.links.release(&self.sim, name, &other);
+        }
+    }
+
+    fn cut(&mut self, from: &str, to: &str, until_ms: u64) {
+        self.links.cut(&self.sim, from, to);
+        self.later(until_ms, Repair::Mend(from.to_owned(), to.to_owned()));
+    }
+
+    fn cut_both(&mut self, a: &str, b: &str, until_ms: u64) {
+        self.cut(a, b, until_ms);
+        self.cut(b, a, until_ms);
+    }
+
+    fn name(&self, control: u8) -> String {
+        self.control(control).name
+    }
+
+    /// Whether a machine leads any shard now.
+    fn leads(&self, control: u8) -> bool {
+        let shards = self.control(control).shards();
+        let views = shards.map(|shards| shards.views()).unwrap_or_default();
+        views.iter().any(|view| matches!(view.standing, Standing::Serving { .. }))
+    }
+
+    fn mark_if(&self, holds: bool, name: &str) {
+        if holds {
+            self.history().mark("world", name);
+        }
+    }
+
+    pub(super) fn inject(&mut self, fault: FaultKind, now: u64) {
+        if self.is_put_off(fault, now) {
+            return;
+        }
+        self.history().add("world", Fact::Fault { what: format!("{fault:?}") });
+        match fault {
+            FaultKind::KillControl { control } => self.kill_control(control, now, false),
+            FaultKind::CutPower { control } => self.kill_control(control, now, true),
+            FaultKind::CrashWhileOpening { control, after } => {
+                self.crash_again.insert(control, after);
+                self.kill_control(control, now, true);
+            }
+            FaultKind::CutAllPower => {
+                self.history().mark("world", "all machines lost power");
+                for control in 0..self.machine_count() {
+                    self.kill_control(control, now, true);
+                }
+            }
+            FaultKind::KillAgent { agent } => self.kill_agent(agent, now),
+            FaultKind::StopControl { control, for_ms } => {
+                self.stop_and_go_on(control, now, for_ms);
+            }
+            FaultKind::StopAgent { agent, for_ms } => self.stop_agent(agent, now, for_ms),
+            FaultKind::PanicControl { control, at } => self.control(control).saboteur.set(at),
+            FaultKind::PanicAgent { agent, at } => self.agent(agent).saboteur.set(at),
+            of_links @ (FaultKind::HoldAgentLink { .. }
+            | FaultKind::CutAgentOneWay { .. }
+            | FaultKind::CutClientLink { .. }
+            | FaultKind::LoseAnswers { .. }
+            | FaultKind::CutControls { .. }
+            | FaultKind::CutOneWay { .. }
+            | FaultKind::Isolate { .. }
+            | FaultKind::SlowLink { .. }
+            | FaultKind::LosePackets { .. }
+            | FaultKind::CutFrame { .. }) => self.ail_link(of_links, now),
+            of_disks @ (FaultKind::FailDisk { .. }
+            | FaultKind::FillDisk { .. }
+            | FaultKind::SlowDisk { .. }
+            | FaultKind::DamageSector { .. }
+            | FaultKind::CopyDisk { .. }
+            | FaultKind::TakeBackDisk { .. }
+            | FaultKind::WipeDisk { .. }
+            | FaultKind::LoseMachine { .. }) => self.ail_disk(of_disks, now),
+            of_clocks @ (FaultKind::JumpClock { .. }
+            | FaultKind::DriftClock { .. }
+            | FaultKind::StrobeClock { .. }) => self.ail_clock(of_clocks, now),
+            of_members @ (FaultKind::Join
+            | FaultKind::Drain { .. }
+            | FaultKind::Resume { .. }
+            | FaultKind::Remove { .. }) => self.change_members(of_members),
+        }
+    }
+
+    /// Whether a fault must not happen now: it would cost a majority its memory. It is tried again.
+    fn is_put_off(&mut self, fault: FaultKind, now: u64) -> bool {
+        let control = match fault {
+            FaultKind::DamageSector { control, .. }
+            | FaultKind::TakeBackDisk { control }
+            | FaultKind::WipeDisk { control }
+            | FaultKind::LoseMachine { control } => control,
+            _costs_no_memory => return false,
+        };
+        if self.may_forget(control) {
+            return false;
+        }
+        if self.put_off < PUT_OFF.1 && now + PUT_OFF.0 < SAFETY_PHASE_MS {
+            self.put_off += 1;
+            self.faults.insert(0, PlannedFault { at_ms: now + PUT_OFF.0, fault });
+            self.faults.sort_by_key(|planned| planned.at_ms);
+        }
+        true
+    }
+
+    /// Whether a machine may lose its memory: where three or more vote, nobody else has lost his,
+    /// and all hold the same.
+    fn may_forget(&self, control: u8) -> bool {
+        let Some(cluster) = self.cluster() else { return false };
+        let node = self.control(control).node();
+        let votes = node.is_some_and(|node| cluster.voters().any(|voter| voter == node));
+        let down = self.repairs.iter().any(|(_, it)| matches!(it, Repair::StartControl(_)));
+        let others_are_whole = self.forgetful.is_empty() && self.leaving.is_empty() && !down;
+        votes && cluster.voters().count() > 2 && others_are_whole && self.behind().is_empty()
+    }
+
+    fn ail_link(&mut self, fault: FaultKind, now: u64) {
+        match fault {
+            FaultKind::HoldAgentLink { agent, control, for_ms } => {
+                let (host, control) = (self.agent(agent), self.name(control));
+                let beyond = for_ms > LEASE_MS && host.leases() > 0;
+                self.mark_if(beyond, "agent link held beyond a lease");
+                self.links.hold(&self.sim, &host.name, &control);
+                self.later(now + for_ms, Repair::Release(host.name, control));
+            }
+            FaultKind::CutAgentOneWay { agent, control, from_agent, for_ms } => {
+                let (agent, control) = (self.agent(agent).name, self.name(control));
+                let (from, to) = if from_agent { (agent, control) } else { (control, agent) };
+                self.cut(&from, &to, now + for_ms);
+            }
+            FaultKind::CutClientLink { control, for_ms } => {
+                self.cut_both(CLIENT, &self.name(control), now + for_ms);
+            }
+            FaultKind::LoseAnswers { control, for_ms } => {
+                self.cut(&self.name(control), CLIENT, now + for_ms);
+            }
+            FaultKind::CutControls { control, other, for_ms } => {
+                self.history().mark("world", "control processes cut off");
+                self.cut_both(&self.name(control), &self.name(other), now + for_ms);
+            }
+            FaultKind::CutOneWay { control, other, for_ms } => {
+                self.mark_if(self.leads(control), "a leader was cut off one way");
+                self.cut(&self.name(control), &self.name(other), now + for_ms);
+            }
+            FaultKind::Isolate { control, for_ms } => {
+                let name = self.name(control);
+                for other in 0..self.machine_count() {
+                    if other != control {
+                        self.cut_both(&name, &self.name(other), now + for_ms);
+                    }
+                }
+            }
+            FaultKind::SlowLink { control, other, by_ms, for_ms } => {
+                let (a, b) = (self.name(control), self.name(other));
+                let slow = Duration::from_millis(LATENCY_MS + by_ms);
+                self.sim.set_link_max_message_latency(a.as_str(), b.as_str(), slow);
+                self.later(now + for_ms, Repair::Latency(a, b));
+            }
+            FaultKind::LosePackets { control, other, percent, for_ms } => {
+                let (a, b) = (self.name(control), self.name(other));
+                let rate = f64::from(percent) / 100.0;
+                self.sim.set_link_fail_rate(a.as_str(), b.as_str(), rate);
+                self.later(now + for_ms, Repair::Loss(a, b));
+            }
+            FaultKind::CutFrame { control } => {
+                self.history().mark("world", "a frame was cut");
+                traffic::cut_next_frame(&self.name(control));
+            }
+            _of_no_link => {}
+        }
+    }
+
+    fn ail_disk(&mut self, fault: FaultKind, now: u64) {
+        match fault {
+            FaultKind::FailDisk { control, after } => self.control(control).disk.fail_after(after),
+            FaultKind::FillDisk { control, for_ms } => {
+                self.history().mark("world", "disk full");
+                self.control(control).disk.set_full(true);
+                self.later(now + for_ms, Repair::Empty(control));
+            }
+            FaultKind::SlowDisk { control, by_ms, for_ms } => {
+                self.control(control).slower_ms.store(by_ms, Ordering::Relaxed);
+                self.later(now + for_ms, Repair::Speed(control));
+            }
+            FaultKind::DamageSector { control, of_state, at_permille } => {
+                self.kill_control(control, now, true);
+                let disk = self.control(control).disk;
+                let file = if of_state { StoreFile::State } else { StoreFile::Log };
+                let sectors = disk.content(file).len() / SECTOR;
+                if disk.corrupt(file, sectors * usize::from(at_permille) / 1000) {
+                    self.history().mark("world", "a disk was damaged");
+                    self.history().add("world", Fact::Damaged { control });
+                    self.forgetful.insert(control);
+                }
+            }
+            FaultKind::CopyDisk { control } => {
+                let disk = self.control(control).disk;
+                let content = |file| disk.content(file);
+                let copy = (content(StoreFile::Log), content(StoreFile::State));
+                self.copies.insert(control, copy);
+            }
+            FaultKind::TakeBackDisk { control } => {
+                let disk = self.control(control).disk;
+                let Some((log, state)) = self.copies.remove(&control) else { return };
+                if log.is_empty() || log == disk.content(StoreFile::Log) {
+                    return;
+                }
+                self.lose_memory(control, now, "a disk was taken back");
+                disk.replace(StoreFile::Log, &log);
+                disk.replace(StoreFile::State, &state);
+            }
+            FaultKind::WipeDisk { control } => {
+                self.lose_memory(control, now, "a disk was wiped");
+                self.control(control).disk.wipe();
+            }
+            FaultKind::LoseMachine { control } => {
+                let Some(node) = self.control(control).node() else { return };
+                self.lose_memory(control, now, "a machine was lost");
+                self.repairs.retain(|(_, repair)| *repair != Repair::StartControl(control));
+                self.control(control).begin_anew(None);
+                self.leaving.insert(control);
+                let machine = control;
+                self.operator.ask(Errand::Remove { node, machine, again: true });
+            }
+            _of_no_disk => {}
+        }
+    }
+
+    /// A node loses what it had promised to keep.
+    fn lose_memory(&mut self, control: u8, now: u64, mark: &str) {
+        self.kill_control(control, now, true);
+        self.history().mark("world", mark);
+        self.forgetful.insert(control);
+        self.copies.remove(&control);
+        if let Some(node) = self.control(control).node() {
+            self.history().add("world", Fact::Forfeits { node });
+            self.machines.common.forgery.lost.insert(node.0);
+        }
+    }
+
+    fn ail_clock(&mut self, fault: FaultKind, now: u64) {
+        match fault {
+            FaultKind::JumpClock { control, by_ms, restart } => {
+                self.control(control).clock.jump(by_ms);
+                if restart {
+                    self.kill_control(control, now, false);
+                }
+            }
+            FaultKind::DriftClock { control, ppm, for_ms } => {
+                self.control(control).clock.drift(ppm, now);
+                self.later(now + for_ms, Repair::Drift(control));
+            }
+            FaultKind::StrobeClock { control, by_ms, for_ms } => {
+                let strobe = Strobe { control, by_ms, until_ms: now + for_ms, ahead: false };
+                self.strobes.push(strobe);
+            }
+            _of_no_clock => {}
+        }
+    }
+
+    fn change_members(&mut self, fault: FaultKind) {
+        let node = |world: &Self, control: u8| {
+            let node = world.control(control).node();
+            node.filter(|node| world.is_member(*node) && !world.leaving.contains(&control))
+        };
+        match fault {
+            FaultKind::Join => {
+                let empty = |machine: &u8| {
+                    !self.control(*machine).is_in_use() && !self.leaving.contains(machine)
+                };
+                if let Some(machine) = (0..self.machine_count()).find(empty) {
+                    // Until it has started nobody else is to take it.
+                    self.leaving.insert(machine);
+                    self.operator.ask(Errand::Admit { machine });
+                }
+            }
+            FaultKind::Drain { control } => {
+                if let Some(node) = node(self, control) {
+                    self.history().mark("world", "a node drained");
+                    self.operator.ask(Errand::Drain(node));
+                }
+            }
+            FaultKind::Resume { control } => {
+                if let Some(node) = node(self, control) {
+                    self.operator.ask(Errand::Resume(node));
+                }
+            }
+            FaultKind::Remove { control } => {
+                if let Some(node) = node(self, control).filter(|_| self.members().len() > 2) {
+                    self.leaving.insert(control);
+                    let machine = control;
+                    self.operator.ask(Errand::Remove { node, machine, again: false });
+                }
+            }
+            _of_no_member => {}
+        }
+    }
+
+    fn kill_control(&mut self, control: u8, now: u64, power: bool) {
+        if self.starts(&Repair::StartControl(control)) || !self.control(control).is_in_use() {
+            return;
+        }
+        if self.machines.leases() > 0 {
+            self.history().mark("world", "control killed with a stage leased");
+        }
+        self.mark_if(power, "power cut");
+        self.stop_control(control, now, power);
+    }
+
+    fn kill_agent(&mut self, agent: u8, now: u64) {
+        if self.starts(&Repair::StartAgent(agent)) {
+            return;
+        }
+        let host = self.agent(agent);
+        self.mark_if(host.leases() > 0, "agent killed with a step running");
+        self.sim.crash(host.name.clone());
+        host.kill_processes();
+        if self.starts(&Repair::GoOnAgent(agent)) {
+            self.repairs.retain(|(_, repair)| *repair != Repair::GoOnAgent(agent));
+            self.let_go(&host.name);
+        }
+        self.later(now + RESTART_MS, Repair::StartAgent(agent));
+    }
+
+    fn stop_and_go_on(&mut self, index: u8, now: u64, for_ms: u64) {
+        let control = self.control(index);
+        if control.brake.is_on() || self.starts(&Repair::StartControl(index)) {
+            return;
+        }
+        self.mark_if(self.leads(index) && self.setup.is_cluster(), "a leader was stopped");
+        let beyond = for_ms > LEASE_MS && self.machines.leases() > 0;
+        self.mark_if(beyond, "control stopped beyond a lease");
+        control.brake.stop();
+        self.hold_all(&control.name);
+        self.later(now + for_ms, Repair::GoOnControl(index));
+    }
+
+    fn stop_agent(&mut self, index: u8, now: u64, for_ms: u64) {
+        let agent = self.agent(index);
+        if agent.brake.is_on() || self.starts(&Repair::StartAgent(index)) {
+            return;
+        }
+        let beyond = for_ms > LEASE_MS && agent.leases() > 0;
+        self.mark_if(beyond, "agent stopped beyond a lease");
+        agent.brake.stop();
+        self.hold_all(&agent.name);
+        self.later(now + for_ms, Repair::GoOnAgent(index));
+    }
+}
