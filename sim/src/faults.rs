@@ -25,6 +25,8 @@ pub enum FaultKind {
     /// A control machine loses power, and again when its process has done so many writes, length
     /// changes and syncs while it recovers.
     CrashWhileOpening { control: u8, after: u64 },
+    /// A control process is killed, or its machine loses power, while it awards a stage next.
+    KillAtAward { control: u8 },
     /// All control machines lose power at once.
     CutAllPower,
     /// An agent process is killed; its launcher ends its processes.
@@ -101,9 +103,9 @@ pub struct Hosts {
 }
 
 /// Every kind of fault that a lone control process can have.
-const ALONE: u64 = 19;
+const ALONE: u64 = 20;
 /// Every kind of fault of a cluster.
-const KINDS: u64 = 35;
+const KINDS: u64 = 36;
 
 impl FaultKind {
     /// The highest agent that it is about.
@@ -174,6 +176,7 @@ pub fn fault(kind: u64, hosts: Hosts, dice: &mut Dice) -> FaultKind {
             by_ms: offset(dice),
             for_ms: dice.between(500, 8_000),
         },
+        19 => FaultKind::KillAtAward { control },
         _ => of_cluster(kind, control, hosts, dice),
     }
 }
@@ -182,27 +185,27 @@ fn of_cluster(kind: u64, control: u8, hosts: Hosts, dice: &mut Dice) -> FaultKin
     let other = (control + 1 + dice.pick(hosts.controls.max(2) - 1)) % hosts.controls.max(1);
     let for_ms = dice.between(500, 9_000);
     match kind {
-        19 => FaultKind::CutControls { control, other, for_ms },
-        20 => FaultKind::CutOneWay { control, other, for_ms },
-        21 => FaultKind::Isolate { control, for_ms: dice.between(500, 20_000) },
-        22 => FaultKind::SlowLink { control, other, by_ms: dice.between(10, 600), for_ms },
-        23 => {
+        20 => FaultKind::CutControls { control, other, for_ms },
+        21 => FaultKind::CutOneWay { control, other, for_ms },
+        22 => FaultKind::Isolate { control, for_ms: dice.between(500, 20_000) },
+        23 => FaultKind::SlowLink { control, other, by_ms: dice.between(10, 600), for_ms },
+        24 => {
             let percent = dice.pick(30) + 1;
             FaultKind::LosePackets { control, other, percent, for_ms }
         }
-        24 => FaultKind::CutAllPower,
-        25 => FaultKind::DamageSector {
+        25 => FaultKind::CutAllPower,
+        26 => FaultKind::DamageSector {
             control,
             of_state: dice.chance(50),
             at_permille: u16::try_from(dice.between(0, 999)).unwrap_or(0),
         },
-        26 => FaultKind::CopyDisk { control },
-        27 => FaultKind::TakeBackDisk { control },
-        28 => FaultKind::WipeDisk { control },
-        29 => FaultKind::LoseMachine { control },
-        30 | 31 => FaultKind::Join,
-        32 => FaultKind::Drain { control },
-        33 => FaultKind::Resume { control },
+        27 => FaultKind::CopyDisk { control },
+        28 => FaultKind::TakeBackDisk { control },
+        29 => FaultKind::WipeDisk { control },
+        30 => FaultKind::LoseMachine { control },
+        31 | 32 => FaultKind::Join,
+        33 => FaultKind::Drain { control },
+        34 => FaultKind::Resume { control },
         _ => FaultKind::Remove { control },
     }
 }

@@ -86,7 +86,7 @@ pub struct Setup {
 }
 
 /// Until when faults happen, in simulated milliseconds; then they stop, and everything must end.
-pub const SAFETY_PHASE_MS: u64 = 40_000;
+pub const SAFETY_PHASE_MS: u64 = 32_000;
 
 impl Setup {
     /// The setup that a seed chooses from these plans; for so many control processes, where that is

@@ -110,8 +110,8 @@ impl PeerSide {
             Ask::Rows(shard, receipt, rows) => self.receive(shard, receipt, rows).await,
             Ask::Finish(shard, receipt, finish) => self.finish(shard, receipt, finish).await,
             Ask::CastOut(why) => {
-                self.0.roll.cast_out(&why);
-                Ok(Reply::Done)
+                let noted = self.0.roll.cast_out(&why).await;
+                noted.map(|()| Reply::Done).map_err(|fault| fault.to_string())
             }
             Ask::Stand(shard) => {
                 let standing = self.shard(shard)?.raft.trigger().elect().await;

@@ -1,7 +1,7 @@
 //! A control process' host.
 
 use super::founding::{self, FIRST_TOKEN, Papers};
-use super::watched::{WatchedJournal, WatchedPeers, tell_leading};
+use super::watched::{Trap, WatchedJournal, WatchedPeers, tell_leading};
 use super::{Common, PEER_PORT, PORT, build, control_name};
 use crate::brake::Brake;
 use crate::clock::MachineClock;
@@ -42,6 +42,8 @@ pub struct ControlHost {
     pub clock: MachineClock,
     /// Stops its process.
     pub brake: Brake,
+    /// Catches it while it awards a stage.
+    pub trap: Trap,
     /// How many milliseconds longer a commit takes.
     pub slower_ms: Arc<AtomicU64>,
     /// Lets actors of the process die.
@@ -88,6 +90,7 @@ impl ControlHost {
             logs: SimulatedLogs::default(),
             clock: MachineClock::default(),
             brake: Brake::default(),
+            trap: Trap::default(),
             slower_ms: Arc::default(),
             saboteur: Saboteur::new(&name, common.history.clone()),
             ended: Arc::default(),

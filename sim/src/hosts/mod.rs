@@ -7,6 +7,7 @@ mod watched;
 
 pub use agent::AgentHost;
 pub use control::ControlHost;
+pub use watched::Trap;
 
 use crate::history::{Fact, History, now_ms};
 use crate::logs::SimulatedLogs;

@@ -10,6 +10,7 @@ use otto_core::journal::{EntityId, EntityKind, Proposal, StoredHead, Verdict};
 use otto_core::time::Timestamp;
 use otto_nodes::replica::{PeerAnswer, PeerCall, Peers, Shards, SharedPeers, Standing, Unreached};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 /// Peers that write down who grants this node a vote.
@@ -80,6 +81,41 @@ async fn tell_leading_of(
     }
 }
 
+/// Catches a process while it awards a stage. Clones are the same trap.
+#[derive(Clone, Debug, Default)]
+pub struct Trap(Arc<AtomicU8>);
+
+const SET: u8 = 1;
+const SPRUNG: u8 = 2;
+
+impl Trap {
+    /// The next award is to be caught.
+    pub fn set(&self) {
+        self.0.store(SET, Ordering::Relaxed);
+    }
+
+    /// Whether one is on its way; it is told once.
+    #[must_use]
+    pub fn is_sprung(&self) -> bool {
+        let sprung = self.0.load(Ordering::Relaxed) == SPRUNG;
+        if sprung {
+            self.0.store(0, Ordering::Relaxed);
+        }
+        sprung
+    }
+
+    fn see(&self, proposal: &Proposal) {
+        let awards = |entry: &[u8]| entry.windows(AWARDED.len()).any(|bytes| bytes == AWARDED);
+        let is_set = self.0.load(Ordering::Relaxed) == SET;
+        if is_set && proposal.items.iter().any(|item| awards(&item.entry)) {
+            self.0.store(SPRUNG, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The name of the event that awards a stage, as journals have it.
+const AWARDED: &[u8] = b"stage-awarded/";
+
 /// A journal that writes down when its node journals by a wrong clock.
 #[derive(Debug)]
 pub(super) struct WatchedJournal {
@@ -90,6 +126,7 @@ pub(super) struct WatchedJournal {
 #[async_trait]
 impl Journal for WatchedJournal {
     async fn propose(&self, proposal: Proposal) -> Result<Verdict, JournalError> {
+        self.host.trap.see(&proposal);
         let verdict = self.journal.propose(proposal).await;
         if verdict.is_ok() {
             self.host.proposes();

@@ -230,6 +230,7 @@ impl World {
                     self.kill_control(control, now, true);
                 }
             }
+            FaultKind::KillAtAward { control } => self.control(control).trap.set(),
             FaultKind::KillAgent { agent } => self.kill_agent(agent, now),
             FaultKind::StopControl { control, for_ms } => {
                 self.stop_and_go_on(control, now, for_ms);
@@ -478,7 +479,7 @@ impl World {
         }
     }
 
-    fn kill_control(&mut self, control: u8, now: u64, power: bool) {
+    pub(super) fn kill_control(&mut self, control: u8, now: u64, power: bool) {
         if self.starts(&Repair::StartControl(control)) || !self.control(control).is_in_use() {
             return;
         }

@@ -40,6 +40,7 @@ pub const OPERATOR: &str = "operator";
 pub const MARKS: &[&str] = &[
     "control killed with a stage leased",
     "agent killed with a step running",
+    "a leader died with an award in flight",
     "power cut",
     "power cut while recovering",
     "disk failed",
@@ -61,7 +62,6 @@ pub const CLUSTER_MARKS: &[&str] = &[
     "a leader was cut off one way",
     "all machines lost power",
     "a leader was stopped",
-    "a leader died with an award in flight",
     "a node joined while runs went on",
     "a node was removed",
     "a node was cast out",
@@ -73,6 +73,8 @@ pub const CLUSTER_MARKS: &[&str] = &[
 ];
 /// When everything must have ended, in simulated milliseconds.
 const END_MS: u64 = SAFETY_PHASE_MS + 500_000;
+/// How much simulated time all hosts get in turn.
+const TICK: Duration = Duration::from_millis(2);
 /// How often it is looked at what the clocks show.
 const WATCH_EVERY_MS: u64 = 500;
 /// A process that ends so often, each time soon after its start, will not come back by itself.
@@ -162,6 +164,7 @@ impl World {
         }
         let mut sim = turmoil::Builder::new()
             .rng_seed(setup.seed)
+            .tick_duration(TICK)
             .simulation_duration(Duration::from_millis(2 * END_MS))
             .min_message_latency(Duration::from_millis(1))
             .max_message_latency(Duration::from_millis(inject::LATENCY_MS))
@@ -287,7 +290,12 @@ impl World {
 
     /// A control process that ended by itself is started again; one that cannot is given up.
     fn supervise(&mut self, index: u8, now: u64) {
-        let control = self.control(index);
+        let control = &self.machines.controls[usize::from(index)];
+        if control.trap.is_sprung() {
+            self.history().mark("world", "a leader died with an award in flight");
+            self.kill_control(index, now, determinism::random().is_multiple_of(2));
+            return;
+        }
         let failed = control.disk.failed();
         let ended = control.ended.swap(false, Ordering::Relaxed);
         if !(ended || failed) || self.starts(&Repair::StartControl(index)) {

@@ -8,7 +8,7 @@ use crate::replica::{ChangeError, GroupView, Shards, Standing};
 use crate::rpc::cluster::Live;
 use otto_core::cluster::Cluster;
 use otto_core::cluster::duty::Duty;
-use otto_core::cluster::state::{Member, Wanted};
+use otto_core::cluster::state::{Member, Standing as Progress, Wanted};
 use otto_core::ids::{NodeId, ShardId};
 use otto_core::journal::EntityId;
 use std::collections::BTreeMap;
@@ -140,7 +140,10 @@ impl Upkeep {
         };
         let of = |(node, member): (NodeId, &Member)| {
             let drains = member.wanted != Wanted::Serve;
-            let clock_ahead_ms = self.clocks.ahead_ms(node);
+            // Who does not vote yet does not say what time it is, either: else a lone voter
+            // could neither lead nor give away what it leads.
+            let votes = member.standing == Progress::Voter;
+            let clock_ahead_ms = self.clocks.ahead_ms(node).filter(|_| votes);
             (node, Fitness { drains, there: there(node), clock_ahead_ms })
         };
         cluster.nodes().map(of).collect()
