@@ -125,7 +125,7 @@ mod tests {
         enter(1);
         let counts = Arc::new(Mutex::new(Vec::new()));
         let brake = Brake::default();
-        let mut sim = turmoil::Builder::new().build();
+        let mut sim = turmoil::Builder::new().simulation_duration(Duration::from_secs(30)).build();
         let host = {
             let (counts, brake) = (counts.clone(), brake.clone());
             move || {

@@ -197,17 +197,14 @@ impl Work {
         let mut read: BTreeMap<(StageId, Attempt), u64> = BTreeMap::new();
         loop {
             let asked_ms = now_ms();
-            let retired = match client.run(run).await {
-                Ok(listed) => {
-                    let outcome = listed.summary.outcome;
-                    self.history.add(CLIENT, Fact::Read { run, asked_ms, outcome });
-                    listed.summary.retired
-                }
-                Err(_) => {
-                    client.disconnect().await;
-                    false
-                }
-            };
+            let mut retired = false;
+            if let Ok(listed) = client.run(run).await {
+                let outcome = listed.summary.outcome;
+                self.history.add(CLIENT, Fact::Read { run, asked_ms, outcome });
+                retired = listed.summary.retired;
+            } else {
+                client.disconnect().await;
+            }
             self.read_logs(client, run, plan, &mut read).await;
             let safe = self.progress.calm.load(Ordering::Relaxed);
             if retired {

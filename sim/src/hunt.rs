@@ -5,6 +5,7 @@ use otto_sim::report::Report;
 use otto_sim::search::{Case, Pace, Tally, run_all};
 use otto_sim::{planted, workload, world};
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -22,7 +23,7 @@ pub(super) struct Seeds {
 pub(super) fn search(seeds: &Seeds, jobs: Jobs) -> Result<ExitCode> {
     let all = seeds.from..seeds.from.saturating_add(seeds.count);
     let failures = AtomicU64::new(0);
-    let twice = |seed: u64| std::iter::repeat_n(seed, if seed % 20 == 0 { 2 } else { 1 });
+    let twice = |seed: u64| std::iter::repeat_n(seed, if seed.is_multiple_of(20) { 2 } else { 1 });
     let case = |seed: u64| -> Case {
         let mut case = vec!["--seed".to_owned(), seed.to_string()];
         if let Some(controls) = seeds.controls {
@@ -65,13 +66,14 @@ fn tell(tally: &Tally, pace: &Pace, jobs: Jobs) -> Result<()> {
         tally.simulated_ms / 1000,
         pace.over(tally.ran)
     );
-    let sizes = tally.sizes.iter().map(|(controls, count)| format!("{count} with {controls}"));
-    text += &format!("control processes: {}\n", sizes.collect::<Vec<_>>().join(", "));
+    for (controls, count) in &tally.sizes {
+        let _ = writeln!(text, "{count:>7}  with {controls} control processes from the beginning");
+    }
     for (mark, count) in &tally.marks {
-        text += &format!("{count:>7}  {mark}\n");
+        let _ = writeln!(text, "{count:>7}  {mark}");
     }
     for mark in missed {
-        text += &format!("  NEVER  {mark}\n");
+        let _ = writeln!(text, "  NEVER  {mark}");
     }
     print(&text)
 }

@@ -30,6 +30,9 @@ enum Command {
         /// Print the report as JSON; it holds `history_hash`.
         #[arg(long)]
         json: bool,
+        /// Write what is simulated to this file, for `--setup` and for scenarios.
+        #[arg(long, value_name = "FILE")]
+        setup_to: Option<PathBuf>,
     },
     /// Run one simulation and print its timeline.
     Replay {
@@ -174,7 +177,9 @@ impl Jobs {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Run { case, json } => run(case.seed, &case.special, json),
+        Command::Run { case, json, setup_to } => {
+            run(case.seed, &case.special, json, setup_to.as_deref())
+        }
         Command::Replay { number, special, html, traces } => {
             if traces {
                 trace();
@@ -230,8 +235,13 @@ fn read_setup(file: &Path) -> Result<Setup> {
     Ok(setup)
 }
 
-fn run(seed: u64, special: &Special, json: bool) -> Result<ExitCode> {
-    let simulated = world::simulate(&setup(seed, special)?)?;
+fn run(seed: u64, special: &Special, json: bool, to: Option<&Path>) -> Result<ExitCode> {
+    let setup = setup(seed, special)?;
+    if let Some(to) = to {
+        let told = |error| format!("write {}: {error}", to.display());
+        std::fs::write(to, setup.to_json()).map_err(told)?;
+    }
+    let simulated = world::simulate(&setup)?;
     print(&as_text(&simulated.report, json)?)?;
     Ok(verdict(simulated.report.violations.is_empty()))
 }

@@ -158,7 +158,7 @@ impl Operator {
 async fn wish(client: &Client, change: ChangeMember, history: &History) -> bool {
     let what = format!("{change:?}");
     history.add(OPERATOR, Fact::Wishes { what: what.clone() });
-    let answer = patiently(client, || client.change_member(change.clone())).await;
+    let answer = patiently(client, || client.change_member(change)).await;
     let granted = answer == Answer::Ok(());
     history.add(OPERATOR, Fact::Wished { what, answer });
     granted

@@ -201,8 +201,8 @@ fn leaders(svg: &mut String, rows: &[Row<'_>]) {
                 let before: Vec<ShardId> =
                     open.keys().filter(|(lane, _)| *lane == row.lane).map(|it| it.1).collect();
                 for shard in before {
-                    let begun_now = |from: &&Row<'_>| from.moment.at_ms == row.moment.at_ms;
-                    if open.get(&(row.lane, shard)).is_some_and(|from| begun_now(&from)) {
+                    let begun_now = |from: &Row<'_>| from.moment.at_ms == row.moment.at_ms;
+                    if open.get(&(row.lane, shard)).is_some_and(|from| begun_now(from)) {
                         continue;
                     }
                     if let Some(from) = open.remove(&(row.lane, shard)) {
@@ -285,12 +285,14 @@ impl std::fmt::Display for Milliseconds {
 /// How a fact is painted.
 fn class(fact: &Fact) -> &'static str {
     match fact {
-        Fact::Fault { .. } => "fault",
         Fact::Mark { .. } => "mark",
         Fact::Submitted { answer: Answer::Unknown, .. }
         | Fact::Cancelled { answer: Answer::Unknown, .. } => "lost",
         Fact::Leads { .. } | Fact::Resigns { .. } => "leader",
-        Fact::Forfeits { .. } | Fact::Damaged { .. } | Fact::OffTime { .. } => "fault",
+        Fact::Fault { .. }
+        | Fact::Forfeits { .. }
+        | Fact::Damaged { .. }
+        | Fact::OffTime { .. } => "fault",
         Fact::Submits { .. }
         | Fact::Listed { .. }
         | Fact::Wishes { .. }

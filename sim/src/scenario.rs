@@ -29,6 +29,16 @@ pub const ALL: &[Scenario] = &[
         what: "power is lost again while the store recovers from a power loss",
         setup: include_str!("../scenarios/killed-while-recovering.json"),
     },
+    Scenario {
+        name: "lone-voter-with-a-wrong-clock",
+        what: "a lone voter whose clock was off the newcomers' could neither lead nor let them vote",
+        setup: include_str!("../scenarios/lone-voter-with-a-wrong-clock.json"),
+    },
+    Scenario {
+        name: "wiped-before-others-met-it",
+        what: "a wiped node's vote counted with a candidate that had not met it before",
+        setup: include_str!("../scenarios/wiped-before-others-met-it.json"),
+    },
 ];
 
 impl Scenario {

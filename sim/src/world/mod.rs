@@ -23,6 +23,7 @@ use crate::traffic::{self, Message};
 use crate::{planted, workload};
 use inject::{Copies, Repair, Strobe};
 use otto_core::cluster::Cluster;
+use otto_core::cluster::state::{Member, Standing};
 use otto_core::ids::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -359,9 +360,10 @@ impl World {
         let members = self.members();
         let ahead = members.iter().map(|machine| (*machine, self.control(*machine).ahead_ms(now)));
         let ahead_ms: BTreeMap<u8, i64> = ahead.collect();
-        if ahead_ms.len() != usize::from(self.machine_count()) {
-            // Who joins or leaves changes who can tell.
-            self.disturbed_ms = self.disturbed_ms.max(now.saturating_sub(4_000));
+        let votes = |member: &Member| member.standing == Standing::Voter;
+        if self.cluster().is_none_or(|cluster| !cluster.nodes().all(|(_, member)| votes(member))) {
+            // Who votes says what time it is.
+            self.disturbed_ms = now;
         }
         let watch = &self.machines.common.watch;
         let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
