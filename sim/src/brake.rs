@@ -120,7 +120,7 @@ mod tests {
     use std::time::Duration;
     use tokio::time::Instant;
 
-    /// When a host that counts seconds counted, while it is stopped from 2.5 s to just before 9.2 s.
+    /// When a host that counts seconds counted, while it is stopped from 2.5 s to almost 9.2 s.
     fn counted() -> Vec<u128> {
         enter(1);
         let counts = Arc::new(Mutex::new(Vec::new()));

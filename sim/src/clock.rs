@@ -24,7 +24,7 @@ struct Hands {
     drifts_since_ms: u64,
     /// How far it was ahead by then, because of drift alone.
     drifted_ms: i64,
-    /// When the process that lives now was started, and what the wall clock showed beyond the truth.
+    /// How far the wall clock was ahead when the process that lives now read it.
     process_set_ms: i64,
 }
 

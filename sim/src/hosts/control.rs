@@ -127,9 +127,6 @@ impl ControlHost {
     }
 
     async fn serve(&self) -> Result<(), String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        let Common { blobs, history, bug, .. } = &self.common;
-        let listener = SimulatedListener::bind(PORT, "sim").await.map_err(|e| text(&e))?;
         let links = Arc::new(PeerLinks::new(Arc::new(HostNames(PEER_PORT)), build()));
         let (node, founds) = self.identify().await?;
         let config = ShardsConfig {
@@ -139,15 +136,37 @@ impl ControlHost {
             founds,
             ..ShardsConfig::default()
         };
-        let clock: SharedClock = Arc::new(self.clock.start_process());
         let tasks = Tasks { slower_ms: Arc::clone(&self.slower_ms) };
         let disk = Box::new(self.disk.mount());
         let opened = Shards::open(disk, &tasks, config, self.peers(node, &links)).await;
-        let shards = Arc::new(opened.map_err(|error| text(&error))?);
+        let shards = Arc::new(opened.map_err(|error| error.to_string())?);
         *self.shards.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&shards));
-        let citizen = self.enter(&shards, links, node, &clock).await?;
-        tell_leading(&shards, node, &self.name, history);
-        let store = OpenStore::of(&shards, |journal| {
+        let mut outcast = shards.outcast();
+        tokio::select! {
+            biased;
+            why = outcast.wait_for(Option::is_some) => {
+                self.common.history.mark(&self.name, "a node was cast out");
+                Err(why.ok().and_then(|why| why.clone()).unwrap_or_default())
+            }
+            ended = self.take_part(&shards, links, node, config) => ended,
+        }
+    }
+
+    /// Serves, with open shards.
+    async fn take_part(
+        &self,
+        shards: &Arc<Shards>,
+        links: Arc<PeerLinks>,
+        node: NodeId,
+        config: ShardsConfig,
+    ) -> Result<(), String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let Common { blobs, history, bug, .. } = &self.common;
+        let listener = SimulatedListener::bind(PORT, "sim").await.map_err(|e| text(&e))?;
+        let clock: SharedClock = Arc::new(self.clock.start_process());
+        let citizen = self.enter(shards, links, node, &clock).await?;
+        tell_leading(shards, node, &self.name, history);
+        let store = OpenStore::of(shards, |journal| {
             let journal = spoil_journal(*bug, journal);
             Arc::new(WatchedJournal { host: self.clone(), journal }) as SharedJournal
         });
@@ -175,15 +194,10 @@ impl ControlHost {
         let Some(citizen) = citizen else {
             return attending.await.map(drop).map_err(|refused| refused.what);
         };
-        let mut outcast = shards.outcast();
         tokio::select! {
             biased;
             ended = attending => ended.map(drop).map_err(|refused| refused.what),
             () = citizen.live() => Ok(()),
-            why = outcast.wait_for(Option::is_some) => {
-                history.mark(&self.name, "a node was cast out");
-                Err(why.ok().and_then(|why| why.clone()).unwrap_or_default())
-            }
         }
     }
 

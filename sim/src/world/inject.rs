@@ -5,11 +5,8 @@ use crate::determinism::random;
 use crate::disk::Crash;
 use crate::faults::{FaultKind, PlannedFault};
 use crate::history::Fact;
-use crate::operator::Errand;
 use crate::setup::SAFETY_PHASE_MS;
-use crate::traffic;
 use otto_nodes::replica::Standing;
-use otto_nodes::store::StoreFile;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,13 +18,11 @@ pub(super) const RESTART_MS: u64 = 150;
 /// At most how much longer a control process of a cluster is down.
 const DOWN_MS: u64 = 8_000;
 /// How long a lease holds, with the margin that the control side gives.
-const LEASE_MS: u64 = 17_000;
+pub(super) const LEASE_MS: u64 = 17_000;
 /// How long until a fault that must not happen now is tried again, and how often.
 const PUT_OFF: (u64, u32) = (400, 40);
 /// How often a clock that strobes jumps.
 const STROBE_EVERY_MS: u64 = 50;
-/// The bytes of a sector.
-const SECTOR: usize = crate::disk::SECTOR_BYTES;
 
 /// What is to be undone.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,17 +43,17 @@ pub(super) enum Repair {
 /// A clock that jumps to and fro.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strobe {
-    control: u8,
-    by_ms: i64,
-    until_ms: u64,
-    ahead: bool,
+    pub(super) control: u8,
+    pub(super) by_ms: i64,
+    pub(super) until_ms: u64,
+    pub(super) ahead: bool,
 }
 
 /// Copies of disks, by machine: the log and the state.
 pub(super) type Copies = BTreeMap<u8, (Vec<u8>, Vec<u8>)>;
 
 impl World {
-    fn later(&mut self, at_ms: u64, repair: Repair) {
+    pub(super) fn later(&mut self, at_ms: u64, repair: Repair) {
         self.repairs.push((at_ms, repair));
     }
 
@@ -165,7 +160,7 @@ impl World {
     }
 
     /// Every host but one.
-    fn others(&self, name: &str) -> Vec<String> {
+    pub(super) fn others(&self, name: &str) -> Vec<String> {
         let controls = self.machines.controls.iter().map(|control| control.name.clone());
         let agents = self.machines.agents.iter().map(|agent| agent.name.clone());
         let all = controls.chain(agents).chain([CLIENT.to_owned()]);
@@ -173,40 +168,40 @@ impl World {
     }
 
     /// Holds up what a stopped host sends and is sent.
-    fn hold_all(&mut self, name: &str) {
+    pub(super) fn hold_all(&mut self, name: &str) {
         for other in self.others(name) {
             self.links.hold(&self.sim, name, &other);
         }
     }
 
-    fn let_go(&mut self, name: &str) {
+    pub(super) fn let_go(&mut self, name: &str) {
         for other in self.others(name) {
             self.links.release(&self.sim, name, &other);
         }
     }
 
-    fn cut(&mut self, from: &str, to: &str, until_ms: u64) {
+    pub(super) fn cut(&mut self, from: &str, to: &str, until_ms: u64) {
         self.links.cut(&self.sim, from, to);
         self.later(until_ms, Repair::Mend(from.to_owned(), to.to_owned()));
     }
 
-    fn cut_both(&mut self, a: &str, b: &str, until_ms: u64) {
+    pub(super) fn cut_both(&mut self, a: &str, b: &str, until_ms: u64) {
         self.cut(a, b, until_ms);
         self.cut(b, a, until_ms);
     }
 
-    fn name(&self, control: u8) -> String {
+    pub(super) fn name(&self, control: u8) -> String {
         self.control(control).name
     }
 
     /// Whether a machine leads any shard now.
-    fn leads(&self, control: u8) -> bool {
+    pub(super) fn leads(&self, control: u8) -> bool {
         let shards = self.control(control).shards();
         let views = shards.map(|shards| shards.views()).unwrap_or_default();
         views.iter().any(|view| matches!(view.standing, Standing::Serving { .. }))
     }
 
-    fn mark_if(&self, holds: bool, name: &str) {
+    pub(super) fn mark_if(&self, holds: bool, name: &str) {
         if holds {
             self.history().mark("world", name);
         }
@@ -295,188 +290,6 @@ impl World {
         let down = self.repairs.iter().any(|(_, it)| matches!(it, Repair::StartControl(_)));
         let others_are_whole = self.forgetful.is_empty() && self.leaving.is_empty() && !down;
         votes && cluster.voters().count() > 2 && others_are_whole && self.behind().is_empty()
-    }
-
-    fn ail_link(&mut self, fault: FaultKind, now: u64) {
-        match fault {
-            FaultKind::HoldAgentLink { agent, control, for_ms } => {
-                let (host, control) = (self.agent(agent), self.name(control));
-                let beyond = for_ms > LEASE_MS && host.leases() > 0;
-                self.mark_if(beyond, "agent link held beyond a lease");
-                self.links.hold(&self.sim, &host.name, &control);
-                self.later(now + for_ms, Repair::Release(host.name, control));
-            }
-            FaultKind::CutAgentOneWay { agent, control, from_agent, for_ms } => {
-                let (agent, control) = (self.agent(agent).name, self.name(control));
-                let (from, to) = if from_agent { (agent, control) } else { (control, agent) };
-                self.cut(&from, &to, now + for_ms);
-            }
-            FaultKind::CutClientLink { control, for_ms } => {
-                self.cut_both(CLIENT, &self.name(control), now + for_ms);
-            }
-            FaultKind::LoseAnswers { control, for_ms } => {
-                self.cut(&self.name(control), CLIENT, now + for_ms);
-            }
-            FaultKind::CutControls { control, other, for_ms } => {
-                self.history().mark("world", "control processes cut off");
-                self.cut_both(&self.name(control), &self.name(other), now + for_ms);
-            }
-            FaultKind::CutOneWay { control, other, for_ms } => {
-                self.mark_if(self.leads(control), "a leader was cut off one way");
-                self.cut(&self.name(control), &self.name(other), now + for_ms);
-            }
-            FaultKind::Isolate { control, for_ms } => {
-                let name = self.name(control);
-                for other in 0..self.machine_count() {
-                    if other != control {
-                        self.cut_both(&name, &self.name(other), now + for_ms);
-                    }
-                }
-            }
-            FaultKind::SlowLink { control, other, by_ms, for_ms } => {
-                let (a, b) = (self.name(control), self.name(other));
-                let slow = Duration::from_millis(LATENCY_MS + by_ms);
-                self.sim.set_link_max_message_latency(a.as_str(), b.as_str(), slow);
-                self.later(now + for_ms, Repair::Latency(a, b));
-            }
-            FaultKind::LosePackets { control, other, percent, for_ms } => {
-                let (a, b) = (self.name(control), self.name(other));
-                let rate = f64::from(percent) / 100.0;
-                self.sim.set_link_fail_rate(a.as_str(), b.as_str(), rate);
-                self.later(now + for_ms, Repair::Loss(a, b));
-            }
-            FaultKind::CutFrame { control } => {
-                self.history().mark("world", "a frame was cut");
-                traffic::cut_next_frame(&self.name(control));
-            }
-            _of_no_link => {}
-        }
-    }
-
-    fn ail_disk(&mut self, fault: FaultKind, now: u64) {
-        match fault {
-            FaultKind::FailDisk { control, after } => self.control(control).disk.fail_after(after),
-            FaultKind::FillDisk { control, for_ms } => {
-                self.history().mark("world", "disk full");
-                self.control(control).disk.set_full(true);
-                self.later(now + for_ms, Repair::Empty(control));
-            }
-            FaultKind::SlowDisk { control, by_ms, for_ms } => {
-                self.control(control).slower_ms.store(by_ms, Ordering::Relaxed);
-                self.later(now + for_ms, Repair::Speed(control));
-            }
-            FaultKind::DamageSector { control, of_state, at_permille } => {
-                self.kill_control(control, now, true);
-                let disk = self.control(control).disk;
-                let file = if of_state { StoreFile::State } else { StoreFile::Log };
-                let sectors = disk.content(file).len() / SECTOR;
-                if disk.corrupt(file, sectors * usize::from(at_permille) / 1000) {
-                    self.history().mark("world", "a disk was damaged");
-                    self.history().add("world", Fact::Damaged { control });
-                    self.forgetful.insert(control);
-                }
-            }
-            FaultKind::CopyDisk { control } => {
-                let disk = self.control(control).disk;
-                let content = |file| disk.content(file);
-                let copy = (content(StoreFile::Log), content(StoreFile::State));
-                self.copies.insert(control, copy);
-            }
-            FaultKind::TakeBackDisk { control } => {
-                let disk = self.control(control).disk;
-                let Some((log, state)) = self.copies.remove(&control) else { return };
-                if log.is_empty() || log == disk.content(StoreFile::Log) {
-                    return;
-                }
-                self.lose_memory(control, now, "a disk was taken back");
-                disk.replace(StoreFile::Log, &log);
-                disk.replace(StoreFile::State, &state);
-            }
-            FaultKind::WipeDisk { control } => {
-                self.lose_memory(control, now, "a disk was wiped");
-                self.control(control).disk.wipe();
-            }
-            FaultKind::LoseMachine { control } => {
-                let Some(node) = self.control(control).node() else { return };
-                self.lose_memory(control, now, "a machine was lost");
-                self.repairs.retain(|(_, repair)| *repair != Repair::StartControl(control));
-                self.control(control).begin_anew(None);
-                self.leaving.insert(control);
-                let machine = control;
-                self.operator.ask(Errand::Remove { node, machine, again: true });
-            }
-            _of_no_disk => {}
-        }
-    }
-
-    /// A node loses what it had promised to keep.
-    fn lose_memory(&mut self, control: u8, now: u64, mark: &str) {
-        self.kill_control(control, now, true);
-        self.history().mark("world", mark);
-        self.forgetful.insert(control);
-        self.copies.remove(&control);
-        if let Some(node) = self.control(control).node() {
-            self.history().add("world", Fact::Forfeits { node });
-            self.machines.common.forgery.lost.insert(node.0);
-        }
-    }
-
-    fn ail_clock(&mut self, fault: FaultKind, now: u64) {
-        match fault {
-            FaultKind::JumpClock { control, by_ms, restart } => {
-                self.control(control).clock.jump(by_ms);
-                if restart {
-                    self.kill_control(control, now, false);
-                }
-            }
-            FaultKind::DriftClock { control, ppm, for_ms } => {
-                self.control(control).clock.drift(ppm, now);
-                self.later(now + for_ms, Repair::Drift(control));
-            }
-            FaultKind::StrobeClock { control, by_ms, for_ms } => {
-                let strobe = Strobe { control, by_ms, until_ms: now + for_ms, ahead: false };
-                self.strobes.push(strobe);
-            }
-            _of_no_clock => {}
-        }
-    }
-
-    fn change_members(&mut self, fault: FaultKind) {
-        let node = |world: &Self, control: u8| {
-            let node = world.control(control).node();
-            node.filter(|node| world.is_member(*node) && !world.leaving.contains(&control))
-        };
-        match fault {
-            FaultKind::Join => {
-                let empty = |machine: &u8| {
-                    !self.control(*machine).is_in_use() && !self.leaving.contains(machine)
-                };
-                if let Some(machine) = (0..self.machine_count()).find(empty) {
-                    // Until it has started nobody else is to take it.
-                    self.leaving.insert(machine);
-                    self.operator.ask(Errand::Admit { machine });
-                }
-            }
-            FaultKind::Drain { control } => {
-                if let Some(node) = node(self, control) {
-                    self.history().mark("world", "a node drained");
-                    self.operator.ask(Errand::Drain(node));
-                }
-            }
-            FaultKind::Resume { control } => {
-                if let Some(node) = node(self, control) {
-                    self.operator.ask(Errand::Resume(node));
-                }
-            }
-            FaultKind::Remove { control } => {
-                if let Some(node) = node(self, control).filter(|_| self.members().len() > 2) {
-                    self.leaving.insert(control);
-                    let machine = control;
-                    self.operator.ask(Errand::Remove { node, machine, again: false });
-                }
-            }
-            _of_no_member => {}
-        }
     }
 
     pub(super) fn kill_control(&mut self, control: u8, now: u64, power: bool) {

@@ -1,11 +1,13 @@
 //! One simulation: hosts, clients and faults, from a setup to a judged history.
 //!
 //! ```text
-//!   mod.rs      the hosts and their time, tick by tick
-//!   inject.rs   what goes wrong, and when it is over
-//!   verdict.rs  what is left in the end, and what that comes to
+//!   mod.rs       the hosts and their time, tick by tick
+//!   inject.rs    what goes wrong, and when it is over
+//!   ailments.rs  of links, disks, clocks and members, kind by kind
+//!   verdict.rs   what is left in the end, and what that comes to
 //! ```
 
+mod ailments;
 mod inject;
 mod verdict;
 
