@@ -136,10 +136,11 @@ impl Work {
         let limit = self.limit();
         loop {
             let client = self.nodes.client(chance.below(self.nodes.0.len()));
+            let asked_ms = SystemClock::new().now().0;
             let listed = client.run(run).await;
             if let Ok(listed) = &listed {
                 let outcome = listed.summary.outcome;
-                self.learnt.add("client", Fact::Read { run, outcome });
+                self.learnt.add("client", Fact::Read { run, outcome, asked_ms });
             }
             for stage in plan.ids().filter(|id| !plan.stage(*id).work.steps().is_empty()) {
                 self.read_log(&client, run, stage, plan, read.entry(stage).or_default()).await;
