@@ -161,7 +161,9 @@ fn warnings(view: &ClusterView) -> Vec<String> {
     let survival = view.survival.advice();
     let lost = |node: &&NodeView| !node.live.reachable;
     let lost = view.nodes.iter().filter(lost).map(|it| format!("{} is not reachable", it.node));
-    survival.into_iter().chain(lost).collect()
+    let possible = Some(view.possible_level()).filter(|level| *level > view.level);
+    let level = possible.map(|to| format!("the level can be raised to {to}: otto upgrade --raise"));
+    survival.into_iter().chain(lost).chain(level).collect()
 }
 
 fn page(view: &ClusterView) -> Value {

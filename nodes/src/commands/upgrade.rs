@@ -7,11 +7,11 @@ use super::fault::{Exit, Fault};
 use super::{Context, session};
 use crate::client::{Client, ClientError};
 use crate::control::stage_view;
-use crate::identity::LEVELS;
 use crate::rpc::api::{Follow, ListRuns, ListStages, Listed, StageView};
 use crate::rpc::cluster::ClusterView;
 use clap::Args;
 use otto_core::journal::decode;
+use otto_core::plan::Plan;
 use otto_core::run::Run;
 use otto_core::run::event::Entry;
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ impl Upgrade {
             if !self.raise {
                 return show(context, &view);
             }
-            let to = newest(&view);
+            let to = view.possible_level();
             client.raise_level(to).await.map_err(session::refusal)?;
             let view = client.cluster().await.map_err(session::refusal)?;
             context.screen.tell(format!("the cluster's level is {}", view.level));
@@ -67,14 +67,8 @@ impl Upgrade {
     }
 }
 
-/// The newest level that this build and all nodes understand.
-fn newest(view: &ClusterView) -> u32 {
-    let levels = view.nodes.iter().filter_map(|node| node.levels).map(|levels| levels.newest);
-    levels.min().unwrap_or(LEVELS.newest).max(view.level)
-}
-
 fn show(context: &Context, view: &ClusterView) -> Result<Exit, Fault> {
-    let newest = newest(view);
+    let newest = view.possible_level();
     if context.json {
         let node = |node: &crate::rpc::cluster::NodeView| json!({ "node": node.node.to_string(), "levels": node.levels });
         let nodes: Vec<Value> = view.nodes.iter().map(node).collect();
@@ -162,7 +156,10 @@ async fn compare(client: &Client, listed: &Listed) -> Result<Verdict, Fault> {
         let first = client.run(listed.run).await.map_err(session::fault)?;
         let theirs = stages(client, listed).await?;
         let differs = match entries(client, &first).await {
-            Ok(entries) => difference(client, &first, &theirs, &entries).await?,
+            Ok(entries) => match session::plan(client, &first).await {
+                Ok(plan) => difference(&Arc::new(plan), &first, &theirs, &entries),
+                Err(_) => Some("its plan cannot be read".to_owned()),
+            },
             Err(Unread::Client(error)) => return Err(session::fault(error)),
             Err(Unread::Entry(cause)) => Some(cause),
         };
@@ -215,21 +212,19 @@ async fn entries(client: &Client, listed: &Listed) -> Result<Vec<Entry>, Unread>
 }
 
 /// What is another under this build; nothing where all is the same.
-async fn difference(
-    client: &Client,
+fn difference(
+    plan: &Arc<Plan>,
     listed: &Listed,
     theirs: &[StageView],
     entries: &[Entry],
-) -> Result<Option<String>, Fault> {
-    let plan = match session::plan(client, listed).await {
-        Ok(plan) => Arc::new(plan),
-        Err(_) => return Ok(Some("its plan cannot be read".to_owned())),
+) -> Option<String> {
+    let replay = || Run::replay(listed.run, Arc::clone(plan), entries);
+    let Ok(run) = catch_unwind(AssertUnwindSafe(replay)) else {
+        return Some("its replay ends in a panic".to_owned());
     };
-    let replayed = catch_unwind(AssertUnwindSafe(|| Run::replay(listed.run, plan, entries)));
-    let Ok(run) = replayed else { return Ok(Some("its replay ends in a panic".to_owned())) };
     let ours: Vec<StageView> = run.stages().map(|(id, ..)| stage_view(&run, id)).collect();
     let stage = ours.iter().zip(theirs).find(|(ours, theirs)| ours != theirs);
-    Ok(if let Some((ours, theirs)) = stage {
+    if let Some((ours, theirs)) = stage {
         let path = if ours.path.is_empty() { "the whole" } else { &ours.path };
         Some(format!("{path} is {:?} here, {:?} there", ours.phase, theirs.phase))
     } else if ours.len() != theirs.len() {
@@ -238,17 +233,57 @@ async fn difference(
         Some("what lists show of it".to_owned())
     } else {
         None
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::newest;
+    use super::difference;
+    use crate::control::{stage_view, tests};
+    use crate::rpc::api::{Listed, StagePhase, StageView};
     use crate::rpc::cluster::{ClusterView, Live, NodeView};
     use otto_core::cluster::state::{Levels, Standing, Wanted};
     use otto_core::cluster::survival::Survival;
-    use otto_core::ids::{ClusterId, KeyId, NodeId};
+    use otto_core::ids::{ClusterId, KeyId, NodeId, ProjectId, RunId};
+    use otto_core::run::Run;
+    use otto_core::run::command::{Command, Submission, Wish};
+    use otto_core::run::event::Entry;
     use otto_core::time::Timestamp;
+    use std::sync::Arc;
+
+    #[test]
+    fn whatever_another_build_makes_of_a_journal_is_told() {
+        let plan = Arc::new(tests::plan(10));
+        let run = RunId { project: ProjectId(1), number: 7 };
+        let mut live = Run::new(run, Arc::clone(&plan));
+        let submission = Submission {
+            plan: plan.hash(),
+            project: "shop".to_owned(),
+            by: "bob".to_owned(),
+            snapshot: None,
+            continues: None,
+        };
+        let submit = Command::from(Wish::Submit(submission));
+        let entry = Entry { at: Timestamp(5), events: live.decide(&submit, Timestamp(5)).unwrap() };
+        live.apply(&entry);
+        let listed = Listed { run, version: 1, summary: live.summary() };
+        let stages: Vec<StageView> = live.stages().map(|(id, ..)| stage_view(&live, id)).collect();
+        let entries = [entry];
+        assert_eq!(difference(&plan, &listed, &stages, &entries), None);
+        let mut settled = stages.clone();
+        settled[1].phase = StagePhase::Settled;
+        let mut renamed = listed.clone();
+        renamed.summary.by = "eve".to_owned();
+        for (listed, theirs, entries, part) in [
+            (&listed, &settled[..], &entries[..], "Build is Queued here, Settled there"),
+            (&listed, &stages[..1], &entries[..], "it has 2 stages here, 1 there"),
+            (&renamed, &stages[..], &entries[..], "what lists show of it"),
+            (&listed, &stages[..], &entries[..0], "Pending here"),
+        ] {
+            let told = difference(&plan, listed, theirs, entries).unwrap_or_default();
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
 
     fn view(level: u32, nodes: &[Option<u32>]) -> ClusterView {
         let node = |(place, newest): (usize, &Option<u32>)| NodeView {
@@ -282,7 +317,7 @@ mod tests {
             (1, vec![Some(3), Some(2)], 2),
             (2, vec![Some(2)], 2),
         ] {
-            assert_eq!(newest(&view(level, &nodes)), to, "{level} {nodes:?}");
+            assert_eq!(view(level, &nodes).possible_level(), to, "{level} {nodes:?}");
         }
     }
 }

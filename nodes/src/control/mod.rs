@@ -14,7 +14,7 @@ mod presence;
 mod shards;
 mod shelves;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use desk::stage_view;
 pub use forward::{Directory, HopError, Hops, Neighbours};

@@ -170,7 +170,7 @@ fn stage(name: &str, parent: Option<StageId>, work: Work) -> Stage {
 }
 
 /// A plan with one stage of one step, whose description makes it long.
-fn plan(length: usize) -> Plan {
+pub(crate) fn plan(length: usize) -> Plan {
     let call = StepCall {
         symbol: "sh".to_owned(),
         library: "otto".to_owned(),

@@ -79,6 +79,13 @@ pub struct ClusterAgent {
 }
 
 impl ClusterView {
+    /// The newest level that all nodes understand; the present one where that is not known.
+    #[must_use]
+    pub fn possible_level(&self) -> u32 {
+        let levels = self.nodes.iter().map(|node| node.levels.map(|levels| levels.newest));
+        levels.min().flatten().unwrap_or(self.level).max(self.level)
+    }
+
     /// What there is to see of a cluster; `None` before it was founded.
     #[must_use]
     pub fn of(
