@@ -1,6 +1,7 @@
 //! Shards on real files, from outside.
 
 mod files;
+mod golden;
 mod group;
 mod journal;
 mod killed;
