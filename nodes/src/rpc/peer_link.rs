@@ -61,7 +61,9 @@ impl PeerLinks {
         let link = self.link(address);
         let ask =
             |calls: PeerCallsClient, context| async move { calls.cluster(context, wish).await };
-        link.call(ask, allowed).await.unwrap_or_else(|cause| Err(ClusterError::Unanswered(cause)))
+        link.call("PeerCalls.cluster", ask, allowed)
+            .await
+            .unwrap_or_else(|cause| Err(ClusterError::Unanswered(cause)))
     }
 
     /// Asks the node at an address for the time.
@@ -70,7 +72,7 @@ impl PeerLinks {
     /// When there is no answer within `allowed`.
     pub async fn clock(&self, address: &str, allowed: Duration) -> Result<Timestamp, String> {
         let ask = |calls: PeerCallsClient, context| async move { calls.clock(context).await };
-        self.link(address).call(ask, allowed).await
+        self.link(address).call("PeerCalls.clock", ask, allowed).await
     }
 
     fn link(&self, address: &str) -> Arc<PeerLink> {
@@ -136,11 +138,12 @@ impl PeerLink {
 
     async fn peer(&self, call: PeerCall, allowed: Duration) -> Result<PeerAnswer, String> {
         let peer = |calls: PeerCallsClient, context| async move { calls.peer(context, call).await };
-        self.call(peer, allowed).await
+        self.call("PeerCalls.peer", peer, allowed).await
     }
 
     async fn call<T, Answer>(
         &self,
+        method: &'static str,
         call: impl FnOnce(PeerCallsClient, Context) -> Answer,
         allowed: Duration,
     ) -> Result<T, String>
@@ -150,6 +153,10 @@ impl PeerLink {
         let late = || format!("no answer in {} ms", allowed.as_millis());
         let end = tokio::time::Instant::now() + allowed;
         let open = tokio::time::timeout_at(end, self.open()).await.map_err(|_| late())??;
+        if !open.theirs.answers(method) {
+            let release = &open.theirs.build;
+            return Err(format!("that node is of release {release} and has no {method} yet"));
+        }
         let answers = self.answers.load(Ordering::Relaxed);
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         // Ours ends the call; tarpc's own deadline only bounds what the other end does with it.
@@ -205,17 +212,65 @@ impl Hops for PeerLinks {
         let call = |calls: PeerCallsClient, context| async move {
             calls.client(context, caller, request).await
         };
-        sorted(self.link(address).call(call, deadline::FOLLOW).await)
+        sorted(self.link(address).call("PeerCalls.client", call, deadline::FOLLOW).await)
     }
 
     async fn reach(&self, address: &str, shard: ShardId) -> Result<u64, HopError> {
         let call =
             |calls: PeerCallsClient, context| async move { calls.reach(context, shard).await };
-        sorted(self.link(address).call(call, deadline::USUAL).await)
+        sorted(self.link(address).call("PeerCalls.reach", call, deadline::USUAL).await)
     }
 
     async fn kept(&self, address: &str, ask: AskKept) -> Result<Kept, HopError> {
         let call = |calls: PeerCallsClient, context| async move { calls.kept(context, ask).await };
-        sorted(self.link(address).call(call, deadline::USUAL).await)
+        sorted(self.link(address).call("PeerCalls.kept", call, deadline::USUAL).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PeerLinks;
+    use crate::network::{ConnectError, Connector, Routes, SharedConnector, Stream};
+    use crate::wire::hello::{Build, Hello, Role, receive_guest};
+    use async_trait::async_trait;
+    use futures::StreamExt;
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::io::duplex;
+
+    /// The way to a node of an earlier release, which has one method.
+    #[derive(Clone, Copy, Debug)]
+    struct Earlier;
+
+    impl Routes for Earlier {
+        fn to(&self, _: &str) -> SharedConnector {
+            Arc::new(*self)
+        }
+    }
+
+    #[async_trait]
+    impl Connector for Earlier {
+        async fn connect(&self) -> Result<Stream, ConnectError> {
+            let (one, other) = duplex(1 << 16);
+            tokio::spawn(async move {
+                let build = Build { version: "0.0.9".to_owned(), made_ns: 1, size: 1 };
+                let mut hello = Hello::new(Role::Control, build);
+                hello.methods = BTreeSet::from(["PeerCalls.peer".to_owned()]);
+                let guest = receive_guest(Box::pin(other), &hello).await.ok()?;
+                let mut frames = guest.welcome(&hello).await.ok()?;
+                assert!(frames.next().await.is_none(), "it was called");
+                Some(())
+            });
+            Ok(Box::pin(one))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_method_that_the_other_end_does_not_name_is_not_called() {
+        let links = PeerLinks::new(Arc::new(Earlier), Build::default());
+        let told = links.clock("a", Duration::from_secs(5)).await;
+        let why = "that node is of release 0.0.9 and has no PeerCalls.clock yet";
+        assert_eq!(told, Err(why.to_owned()));
     }
 }

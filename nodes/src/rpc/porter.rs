@@ -11,6 +11,7 @@ use otto_actors::ports::clock::SharedClock;
 use otto_core::cluster::register::Register;
 use otto_core::cluster::state::UserRole;
 use otto_core::ids::NodeId;
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use tarpc::server::request_hook::BeforeRequest;
@@ -129,6 +130,19 @@ fn may_open(rank: Rank, role: Role) -> bool {
 #[must_use]
 pub fn may_call(rank: Rank, method: &str) -> bool {
     ALLOWED.iter().any(|(name, ranks)| *name == method && ranks.contains(&rank))
+}
+
+/// The methods that a connection for a role is answered, as its hello lists them.
+#[must_use]
+pub fn methods(role: Role) -> BTreeSet<String> {
+    let service = match role {
+        Role::Client => "ClientCalls.",
+        Role::Agent => "AgentCalls.",
+        Role::Control => "PeerCalls.",
+        Role::Newcomer => "JoinCalls.",
+    };
+    let names = ALLOWED.iter().map(|(name, _)| *name);
+    names.filter(|name| name.starts_with(service)).map(str::to_owned).collect()
 }
 
 /// Checks callers against what the cluster knows now.

@@ -1,9 +1,10 @@
 //! Every method of every service, for every rank.
 
 use super::api::ApiError;
-use super::porter::{ALLOWED, Porter, Rank, may_call};
+use super::porter::{self, ALLOWED, Porter, Rank, may_call};
 use super::vouched::{Vouched, VouchedWho};
 use crate::network::{Principal, Who};
+use crate::wire::hello::Role;
 use otto_actors::ports::clock::Clock;
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::{Newcomer, Wish};
@@ -80,6 +81,9 @@ fn every_method_is_in_the_table_once() {
     let once: BTreeSet<String> = named.iter().map(ToString::to_string).collect();
     assert_eq!(once.len(), named.len(), "a method is named twice");
     assert_eq!(once, methods());
+    let roles = [Role::Client, Role::Agent, Role::Control, Role::Newcomer];
+    let listed: BTreeSet<String> = roles.into_iter().flat_map(porter::methods).collect();
+    assert_eq!(once, listed, "a method is in no hello");
 }
 
 #[test]

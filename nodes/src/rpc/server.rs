@@ -6,7 +6,7 @@
 
 use super::client_door::{ClientDoor, SharedClientSide, check_blob_part};
 use super::peer_door::{Keeping, PeerDoor};
-use super::porter::{Gate, Porter};
+use super::porter::{Gate, Porter, methods};
 use super::service::{AgentCalls, JoinCalls, PeerCalls};
 use crate::control::Presence;
 use crate::control::forward::{Forward, Forwarding};
@@ -120,22 +120,23 @@ async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<()
         Err(refused) => return guest.refuse(refused).await,
     };
     let gate = doors.porter.gate(&principal);
+    let hello = listing(&doors.hello, role);
     match role {
         Role::Client => {
             let _visit = doors.presence.enter();
-            let frames = guest.welcome(&doors.hello).await?;
+            let frames = guest.welcome(&hello).await?;
             let door = ClientDoor { principal, side: doors.clients };
             let side = Forwarding { forward: doors.forward, door };
             execute(frames, side, gate, MAX_IN_FLIGHT).await;
         }
         Role::Agent => {
-            let frames = guest.welcome(&doors.hello).await?;
+            let frames = guest.welcome(&hello).await?;
             let side = AgentDoor { principal, side: doors.agents };
             execute(frames, side.serve(), gate, MAX_IN_FLIGHT).await;
         }
         Role::Newcomer => {
             let Some(reception) = doors.admission else { return turn_away(guest).await };
-            let frames = guest.welcome(&doors.hello).await?;
+            let frames = guest.welcome(&hello).await?;
             let door = JoinDoor::new(principal, reception);
             execute(frames, door.serve(), gate, MAX_IN_FLIGHT).await;
         }
@@ -149,12 +150,17 @@ async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<()
                     clients: Some(doors.clients),
                     keeping: Some(doors.keeping),
                 };
-                welcome_peer(guest, &doors.hello, door, gate).await?;
+                welcome_peer(guest, &hello, door, gate).await?;
             }
             (_, _) => turn_away(guest).await?,
         },
     }
     Ok(())
+}
+
+/// A hello that lists what is answered over a connection for a role.
+fn listing(hello: &Hello, role: Role) -> Hello {
+    Hello { methods: methods(role), ..hello.clone() }
 }
 
 async fn answer_peer(
@@ -172,7 +178,7 @@ async fn answer_peer(
     let gate = porter.gate(&principal);
     if let (Role::Control, Who::Node(node)) = (guest.hello.role, principal.who) {
         let door = PeerDoor { node, side, porter, cluster: None, clients: None, keeping: None };
-        return welcome_peer(guest, &hello, door, gate).await;
+        return welcome_peer(guest, &listing(&hello, Role::Control), door, gate).await;
     }
     let what = "this node has not joined its cluster yet".to_owned();
     let help = "ask another node, or try again in a moment".to_owned();

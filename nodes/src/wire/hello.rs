@@ -72,6 +72,13 @@ impl Hello {
             credentials: None,
         }
     }
+
+    /// Whether this end answers a method, by its name on the wire. One that it does not name is of
+    /// a later release than it, and must not be called.
+    #[must_use]
+    pub fn answers(&self, method: &str) -> bool {
+        self.methods.contains(method)
+    }
 }
 
 /// What a process was built from. Later builds compare greater: by version, then by when the image
