@@ -275,31 +275,25 @@ fn a_run_that_fails_after_a_retry_and_a_time_limit() {
     check("failure", &tell(limited, wishes));
 }
 
+/// How a run begins whose first stage succeeds, until two others are leased side by side.
+const BEGUN: [Told; 5] = [
+    (1_000, submit),
+    (1_010, award::<1>),
+    (1_100, success::<1>),
+    (1_110, award::<3>),
+    (1_120, award::<4>),
+];
+
 #[test]
 fn a_run_that_a_step_ends() {
-    let wishes: &[Told] = &[
-        (1_000, submit),
-        (1_010, award::<1>),
-        (1_100, success::<1>),
-        (1_110, award::<3>),
-        (1_120, award::<4>),
-        (1_130, ending::<4>),
-        (1_140, success::<3>),
-    ];
-    check("ended", &tell(|_| {}, wishes));
+    let ends: [Told; 2] = [(1_130, ending::<4>), (1_140, success::<3>)];
+    check("ended", &tell(|_| {}, &[&BEGUN[..], &ends].concat()));
 }
 
 #[test]
 fn a_run_that_is_cancelled() {
-    let wishes: &[Told] = &[
-        (1_000, submit),
-        (1_010, award::<1>),
-        (1_100, success::<1>),
-        (1_110, award::<3>),
-        (1_120, cancel),
-        (1_130, lose::<3>),
-    ];
-    check("cancelled", &tell(|_| {}, wishes));
+    let ends: [Told; 2] = [(1_120, cancel), (1_130, lose::<3>)];
+    check("cancelled", &tell(|_| {}, &[&BEGUN[..4], &ends].concat()));
 }
 
 #[test]
@@ -308,16 +302,8 @@ fn a_fanout_that_ends_early() {
         let inside = plan.stages[2].work.children().to_vec();
         plan.stages[2].work = otto_core::plan::Work::Fanout(inside);
     };
-    let wishes: &[Told] = &[
-        (1_000, submit),
-        (1_010, award::<1>),
-        (1_100, success::<1>),
-        (1_110, award::<3>),
-        (1_120, award::<4>),
-        (1_130, failure::<4>),
-        (1_140, success::<3>),
-    ];
-    check("fanout", &tell(fanout, wishes));
+    let ends: [Told; 2] = [(1_130, failure::<4>), (1_140, success::<3>)];
+    check("fanout", &tell(fanout, &[&BEGUN[..], &ends].concat()));
 }
 
 #[test]
