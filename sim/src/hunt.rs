@@ -1,6 +1,7 @@
 //! The commands that run many simulations: searches, crashes everywhere, bugs on purpose.
 
 use super::{Jobs, Result, print, verdict};
+use otto_sim::plant::Planted;
 use otto_sim::report::Report;
 use otto_sim::search::{Case, Pace, Tally, run_all};
 use otto_sim::{planted, workload, world};
@@ -119,9 +120,9 @@ pub(super) fn find_planted(
     jobs: Jobs,
 ) -> Result<ExitCode> {
     let mut all_found = true;
-    let wanted = |bug: &&planted::Planted| only.is_none_or(|only| only == bug.name);
+    let wanted = |bug: &&Planted<planted::Bug>| only.is_none_or(|only| only == bug.name);
     for bug in planted::ALL.iter().filter(wanted) {
-        let fewest = if bug.needs_cluster() { 3 } else { 1 };
+        let fewest = if bug.bug.needs_cluster() { 3 } else { 1 };
         let found = first_seed_that_finds(bug, controls.unwrap_or(fewest), jobs.count())?;
         all_found &= found.is_some();
         print(&found_text(bug.name, bug.breaks, bug.within_seeds, found))?;
@@ -130,7 +131,11 @@ pub(super) fn find_planted(
 }
 
 /// Looks for a bug until a seed finds it.
-fn first_seed_that_finds(bug: &planted::Planted, controls: u8, jobs: usize) -> Result<Option<u64>> {
+fn first_seed_that_finds(
+    bug: &Planted<planted::Bug>,
+    controls: u8,
+    jobs: usize,
+) -> Result<Option<u64>> {
     let violation = format!("{}:", bug.breaks);
     let is_found = AtomicBool::new(false);
     let mut found: Option<u64> = None;

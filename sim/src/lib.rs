@@ -21,6 +21,7 @@ pub mod logs;
 pub mod network;
 pub mod operator;
 pub mod page;
+pub mod plant;
 pub mod planted;
 pub mod processes;
 pub mod replicas;

@@ -326,9 +326,10 @@ fn search_replicas(seeds: u64, from: u64, jobs: Jobs) -> Result<ExitCode> {
 }
 
 fn find_planted_in_replicas(jobs: Jobs) -> Result<ExitCode> {
+    use otto_sim::replicas::{planted::ALL, report};
     let mut all_found = true;
-    for bug in otto_sim::replicas::planted::ALL {
-        let found = otto_sim::replicas::report::find(bug, jobs.count());
+    for bug in ALL {
+        let found = bug.find::<report::Report>(report::COMMAND, jobs.count());
         let found = found.map_err(|error| error.to_string())?;
         all_found &= found.is_some();
         print(&found_text(bug.name, bug.breaks, bug.within_seeds, found))?;

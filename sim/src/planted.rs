@@ -1,9 +1,10 @@
 //! Planted bugs: each breaks one property on purpose, at a port, so that its checker is seen
 //! failing.
 //!
-//! A checker that was never seen failing counts as none. `otto-sim planted` looks for all of them.
+//! `otto-sim planted` looks for all of them.
 
 use crate::history::now_ms;
+use crate::plant::{self, Planted};
 use crate::replicas::planted::{self as replicas, Lost, Signs};
 use async_trait::async_trait;
 use otto_actors::ports::control::{
@@ -21,21 +22,6 @@ use otto_core::time::{Span, Timestamp};
 use otto_nodes::replica::{PeerAnswer, PeerCall, Peers, SharedPeers, Unreached};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A bug that a simulation can be run with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Planted {
-    /// What it is.
-    pub bug: Bug,
-    /// Its name.
-    pub name: &'static str,
-    /// The property that it breaks.
-    pub breaks: &'static str,
-    /// What is wrong.
-    pub what: &'static str,
-    /// Within how many seeds it must be found.
-    pub within_seeds: u64,
-}
 
 /// What can be wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,72 +52,86 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: &[Planted] = &[
-    planted(
+pub const ALL: &[Planted<Bug>] = &[
+    Planted::new(
         Bug::AcknowledgeEarly,
         "acknowledge-early",
         "I1",
         "a run is accepted, not journaled",
         20,
     ),
-    planted(Bug::ForgetKeys, "forget-keys", "I2", "idempotency keys are not kept", 40),
-    planted(Bug::StartTwice, "start-twice", "I3", "an agent opens each stage twice", 20),
-    planted(Bug::AcceptStale, "accept-stale", "I4", "an end under an old epoch is journaled", 20),
-    planted(Bug::EpochsStandStill, "epochs-stand-still", "I5", "all awards have one epoch", 20),
-    planted(Bug::SettleTwice, "settle-twice", "I6", "a settled run settles once more", 20),
-    planted(Bug::ReplicasDiffer, "replicas-differ", "I7", "a replica lacks an event", 20),
-    planted(Bug::OrderIgnored, "order-ignored", "I9", "a sequence is run side by side", 20),
-    planted(Bug::CancelForgotten, "cancel-forgotten", "I15", "a cancel is answered, not kept", 40),
-    planted(Bug::TimersEarly, "timers-early", "I16", "time limits last a tenth", 40),
-    planted(Bug::LogDoubled, "log-doubled", "I17", "a log chunk is appended twice", 20),
-    planted(Bug::LogCut, "log-cut", "I18", "logs are sealed though bytes are missing", 20),
-    planted(
+    Planted::new(Bug::ForgetKeys, "forget-keys", "I2", "idempotency keys are not kept", 40),
+    Planted::new(Bug::StartTwice, "start-twice", "I3", "an agent opens each stage twice", 20),
+    Planted::new(
+        Bug::AcceptStale,
+        "accept-stale",
+        "I4",
+        "an end under an old epoch is journaled",
+        20,
+    ),
+    Planted::new(
+        Bug::EpochsStandStill,
+        "epochs-stand-still",
+        "I5",
+        "all awards have one epoch",
+        20,
+    ),
+    Planted::new(Bug::SettleTwice, "settle-twice", "I6", "a settled run settles once more", 20),
+    Planted::new(Bug::ReplicasDiffer, "replicas-differ", "I7", "a replica lacks an event", 20),
+    Planted::new(Bug::OrderIgnored, "order-ignored", "I9", "a sequence is run side by side", 20),
+    Planted::new(
+        Bug::CancelForgotten,
+        "cancel-forgotten",
+        "I15",
+        "a cancel is answered, not kept",
+        40,
+    ),
+    Planted::new(Bug::TimersEarly, "timers-early", "I16", "time limits last a tenth", 40),
+    Planted::new(Bug::LogDoubled, "log-doubled", "I17", "a log chunk is appended twice", 20),
+    Planted::new(Bug::LogCut, "log-cut", "I18", "logs are sealed though bytes are missing", 20),
+    Planted::new(
         Bug::SuccessInvented,
         "success-invented",
         "I19",
         "failures are journaled as success",
         20,
     ),
-    planted(Bug::RetryForever, "retry-forever", "I20", "attempts are not counted", 40),
-    planted(Bug::BidsForgotten, "bids-forgotten", "L1", "an agent's bids never arrive", 20),
-    planted(Bug::ReadsStale, "reads-stale", "I8", "lists lack the newest run", 20),
-    planted(Bug::ClocksUncompared, "clocks-uncompared", "I16", "clocks are not compared", 200),
-    planted(Bug::DamageHidden, "damage-hidden", "I23", "a damaged node goes on, and differs", 200),
-    planted(Bug::IdentityForged, "identity-forged", "I24", "a wiped node is who it was", 200),
-    planted(Bug::TokensUnlimited, "tokens-unlimited", "I25", "a token lets in too many", 100),
-    planted(Bug::ProcessesLeft, "processes-left", "I29", "stages leave processes behind", 20),
-    planted(Bug::MemberForgotten, "member-forgotten", "L2", "a node is sent no entries", 40),
+    Planted::new(Bug::RetryForever, "retry-forever", "I20", "attempts are not counted", 40),
+    Planted::new(Bug::BidsForgotten, "bids-forgotten", "L1", "an agent's bids never arrive", 20),
+    Planted::new(Bug::ReadsStale, "reads-stale", "I8", "lists lack the newest run", 20),
+    Planted::new(Bug::ClocksUncompared, "clocks-uncompared", "I16", "clocks are not compared", 200),
+    Planted::new(
+        Bug::DamageHidden,
+        "damage-hidden",
+        "I23",
+        "a damaged node goes on, and differs",
+        200,
+    ),
+    Planted::new(Bug::IdentityForged, "identity-forged", "I24", "a wiped node is who it was", 200),
+    Planted::new(Bug::TokensUnlimited, "tokens-unlimited", "I25", "a token lets in too many", 100),
+    Planted::new(Bug::ProcessesLeft, "processes-left", "I29", "stages leave processes behind", 20),
+    Planted::new(Bug::MemberForgotten, "member-forgotten", "L2", "a node is sent no entries", 40),
 ];
 
-impl Planted {
+impl Bug {
     /// Whether it can only be found in a cluster.
     #[must_use]
-    pub fn needs_cluster(&self) -> bool {
+    pub fn needs_cluster(self) -> bool {
         matches!(
-            self.bug,
-            Bug::ClocksUncompared
-                | Bug::DamageHidden
-                | Bug::IdentityForged
-                | Bug::TokensUnlimited
-                | Bug::MemberForgotten
+            self,
+            Self::ClocksUncompared
+                | Self::DamageHidden
+                | Self::IdentityForged
+                | Self::TokensUnlimited
+                | Self::MemberForgotten
         )
     }
-}
-
-const fn planted(
-    bug: Bug,
-    name: &'static str,
-    breaks: &'static str,
-    what: &'static str,
-    within_seeds: u64,
-) -> Planted {
-    Planted { bug, name, breaks, what, within_seeds }
 }
 
 /// The bug of this name.
 #[must_use]
 pub fn named(name: &str) -> Option<Bug> {
-    ALL.iter().find(|planted| planted.name == name).map(|planted| planted.bug)
+    plant::named(ALL, name)
 }
 
 /// What a client really submits where it means a plan: the checkers judge by what it means.

@@ -2,6 +2,7 @@
 //! is seen failing.
 
 use super::history::{Fact, History};
+use crate::plant::{self, Planted};
 use async_trait::async_trait;
 use otto_actors::ports::journal::{Journal, JournalError, SharedJournal};
 use otto_core::journal::{EntityId, EntityKind, Proposal, StoredHead, Verdict};
@@ -13,21 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// A bug that a simulation of replicas can be run with.
-#[derive(Clone, Copy, Debug)]
-pub struct Planted {
-    /// What it is.
-    pub bug: Bug,
-    /// Its name.
-    pub name: &'static str,
-    /// The property that it breaks.
-    pub breaks: &'static str,
-    /// What is wrong.
-    pub what: &'static str,
-    /// Within how many seeds it must be found.
-    pub within_seeds: u64,
-}
 
 /// What can be wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,31 +30,28 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: &[Planted] = &[
-    planted(Bug::AcknowledgeEarly, "acknowledge-early", "I1", "applied is said before it is", 20),
-    planted(Bug::SyncsForgotten, "syncs-forgotten", "I1", "logs are not synced", 40),
-    planted(Bug::ProposeTwice, "propose-twice", "I1", "a proposal is applied twice", 20),
-    planted(Bug::EntriesAltered, "entries-altered", "I7", "entries arrive altered at a node", 20),
-    planted(Bug::ReadsStale, "reads-stale", "I8", "a reader is shown what was read before", 20),
-    planted(Bug::MemberForgotten, "member-forgotten", "L2", "a node is sent no entries", 20),
-    planted(Bug::IdentityForged, "identity-forged", "I24", "a wiped node is who it was", 60),
-    planted(Bug::LeadersDoubled, "leaders-doubled", "I5", "two nodes lead in one term", 20),
+pub const ALL: &[Planted<Bug>] = &[
+    Planted::new(Bug::AcknowledgeEarly, "acknowledge-early", "I1", "said before it is applied", 20),
+    Planted::new(Bug::SyncsForgotten, "syncs-forgotten", "L2", "logs are not synced", 60)
+        .found_by(56),
+    Planted::new(Bug::ProposeTwice, "propose-twice", "I1", "a proposal is applied twice", 60)
+        .found_by(52),
+    Planted::new(Bug::EntriesAltered, "entries-altered", "I7", "a node gets altered entries", 60)
+        .found_by(22),
+    Planted::new(Bug::ReadsStale, "reads-stale", "I8", "a reader is shown what was before", 60)
+        .found_by(52),
+    Planted::new(Bug::MemberForgotten, "member-forgotten", "L2", "a node is sent no entries", 60)
+        .found_by(22),
+    Planted::new(Bug::IdentityForged, "identity-forged", "I24", "a wiped node is who it was", 60)
+        .found_by(54),
+    Planted::new(Bug::LeadersDoubled, "leaders-doubled", "I5", "two nodes lead in one term", 60)
+        .found_by(52),
 ];
-
-const fn planted(
-    bug: Bug,
-    name: &'static str,
-    breaks: &'static str,
-    what: &'static str,
-    within_seeds: u64,
-) -> Planted {
-    Planted { bug, name, breaks, what, within_seeds }
-}
 
 /// The bug of this name.
 #[must_use]
 pub fn named(name: &str) -> Option<Bug> {
-    ALL.iter().find(|planted| planted.name == name).map(|planted| planted.bug)
+    plant::named(ALL, name)
 }
 
 /// The name of a bug.

@@ -5,6 +5,7 @@ use super::planted::{self, Bug};
 use super::setup::Setup;
 use super::world::{MARKS, World};
 use crate::determinism;
+use crate::plant::Judged;
 use crate::sabotage::{unwanted_panics, watch_panics};
 use crate::search::run_reporting;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,16 @@ pub struct Report {
     pub marks: BTreeSet<String>,
     /// Everything that contradicts a property. Empty is good.
     pub violations: Vec<String>,
+}
+
+impl Judged for Report {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn violations(&self) -> &[String] {
+        &self.violations
+    }
 }
 
 impl Report {
@@ -180,13 +191,8 @@ impl Tally {
     }
 }
 
-fn case(seed: u64, plant: Option<&str>) -> Vec<String> {
-    let mut case = vec!["--seed".to_owned(), seed.to_string()];
-    case.extend(plant.iter().flat_map(|bug| ["--plant".to_owned(), (*bug).to_owned()]));
-    case
-}
-
-const COMMAND: &[&str] = &["replicas", "--json"];
+/// What is executed for each seed, before its arguments.
+pub const COMMAND: &[&str] = &["replicas", "--json"];
 
 /// Runs seeds on all cores, each twentieth of them twice, since the same seed must give the same
 /// history. Says at once when one failed.
@@ -195,8 +201,9 @@ const COMMAND: &[&str] = &["replicas", "--json"];
 /// When a simulation crashes.
 pub fn search(seeds: u64, from: u64, jobs: usize) -> io::Result<Tally> {
     let mut tally = Tally::default();
+    let case = |seed: u64| vec!["--seed".to_owned(), seed.to_string()];
     let cases = (from..from.saturating_add(seeds))
-        .flat_map(|seed| std::iter::repeat_n(case(seed, None), if seed % 20 == 0 { 2 } else { 1 }));
+        .flat_map(|seed| std::iter::repeat_n(case(seed), if seed % 20 == 0 { 2 } else { 1 }));
     run_reporting(COMMAND, cases, jobs, |report: Report| {
         if !report.violations.is_empty() {
             eprint!("{}", report.text());
@@ -207,25 +214,4 @@ pub fn search(seeds: u64, from: u64, jobs: usize) -> io::Result<Tally> {
         }
     })?;
     Ok(tally)
-}
-
-/// The first seed that finds a planted bug, if any does within its number of seeds.
-///
-/// # Errors
-/// When a simulation crashes.
-pub fn find(planted: &planted::Planted, jobs: usize) -> io::Result<Option<u64>> {
-    let seeds: Vec<u64> = (1..=planted.within_seeds).collect();
-    let violation = format!("{}:", planted.breaks);
-    for some in seeds.chunks(jobs.max(1)) {
-        let mut found = None;
-        let cases = some.iter().map(|seed| case(*seed, Some(planted.name)));
-        run_reporting(COMMAND, cases, jobs, |report: Report| {
-            let caught = report.violations.iter().any(|said| said.starts_with(&violation));
-            found = found.or(caught.then_some(report.seed));
-        })?;
-        if found.is_some() {
-            return Ok(found);
-        }
-    }
-    Ok(None)
 }
