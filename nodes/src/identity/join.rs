@@ -271,8 +271,11 @@ fn unreached(address: &str, error: DoorError) -> Refused {
             "what listens there is no otto".to_owned(),
             "use the address that `otto nodes` shows for nodes",
         ),
-        DoorError::Hello(HelloError::PeerIsNewer { .. } | HelloError::PeerIsOlder { .. }) => {
-            (format!("failed to {error}"), same_release)
+        DoorError::Hello(HelloError::PeerIsNewer { theirs, ours }) => {
+            (format!("a newer otto runs there ({theirs}), and this one is {ours}"), same_release)
+        }
+        DoorError::Hello(HelloError::PeerIsOlder { theirs, ours }) => {
+            (format!("an older otto runs there ({theirs}), and this one is {ours}"), same_release)
         }
         DoorError::Hello(HelloError::Left | HelloError::Silent | HelloError::Refused(_))
         | DoorError::Door(_)
