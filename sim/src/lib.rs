@@ -13,6 +13,7 @@ pub mod determinism;
 pub mod disk;
 pub mod ending;
 pub mod faults;
+pub mod growth;
 pub mod history;
 pub mod hosts;
 pub mod invariants;

@@ -8,7 +8,7 @@ use otto_sim::history::TraceTime;
 use otto_sim::report::{Report, timeline};
 use otto_sim::search::Case;
 use otto_sim::setup::Setup;
-use otto_sim::{page, planted, scenario, shrink, workload, world};
+use otto_sim::{growth, page, planted, scenario, shrink, workload, world};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -118,6 +118,12 @@ enum Command {
         #[command(flatten)]
         jobs: Jobs,
     },
+    /// Tell how fast it simulates, with more and more nodes, agents and runs.
+    Growth {
+        /// Only so many runs, with one control process and four agents.
+        #[arg(long)]
+        runs: Option<u64>,
+    },
     /// List the scenarios, pipelines, properties and the bugs that can be planted.
     Scenarios {
         /// Run each scenario: a setup that failed once, and must not fail again.
@@ -197,6 +203,7 @@ fn main() -> ExitCode {
         Command::Replicas { planted: true, jobs, .. } => find_planted_in_replicas(jobs),
         Command::Replicas { seeds, from, jobs, .. } => search_replicas(seeds, from, jobs),
         Command::Planted { controls, only, jobs } => find_planted(controls, only.as_deref(), jobs),
+        Command::Growth { runs } => growth(runs),
         Command::Scenarios { run: false, .. } => scenarios(),
         Command::Scenarios { run: true, jobs } => run_scenarios(jobs),
     };
@@ -335,6 +342,19 @@ fn find_planted_in_replicas(jobs: Jobs) -> Result<ExitCode> {
         print(&found_text(bug.name, bug.breaks, bug.within_seeds, found))?;
     }
     Ok(verdict(all_found))
+}
+
+fn growth(runs: Option<u64>) -> Result<ExitCode> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let asked = runs.map(|runs| growth::Size { controls: 1, agents: 4, runs });
+    let sizes = asked.as_ref().map_or(growth::SIZES, std::slice::from_ref);
+    let mut good = true;
+    for size in sizes {
+        let report = growth::measure(*size, folder.path())?;
+        good &= report.violations.is_empty();
+        print(&growth::line(*size, &report))?;
+    }
+    Ok(verdict(good))
 }
 
 fn scenarios() -> Result<ExitCode> {

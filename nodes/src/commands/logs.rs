@@ -8,7 +8,7 @@ use super::fault::{Exit, Fault, Id};
 use super::view::tail;
 use super::{Context, session};
 use crate::client::{Client, ClientError, LogFollow};
-use crate::rpc::api::ReadLog;
+use crate::rpc::api::{LogEnd, ReadLog};
 use crate::wire::frame::MAX_LOG_PART;
 use clap::Args;
 use futures::stream::{self, LocalBoxStream, SelectAll, StreamExt};
@@ -105,8 +105,15 @@ fn wanted(run: &Run, only: Option<StageId>, attempt: Option<u32>) -> Result<Vec<
 /// An attempt's log.
 type Key = (StageId, Attempt);
 
-/// Bytes of a log; `None` is its end.
-type Piece = (Key, Result<Option<Vec<u8>>, ClientError>);
+/// What comes of a log that is followed.
+type Piece = (Key, Result<Part, ClientError>);
+
+/// A part of a log.
+enum Part {
+    Bytes(Vec<u8>),
+    /// Nothing more will come, and why.
+    End(Option<LogEnd>),
+}
 
 /// Prints logs: one after another, or those that grow at the same time side by side.
 struct Printer<'a> {
@@ -137,7 +144,8 @@ impl<'a> Printer<'a> {
         loop {
             let part = self.client.log_part(read).await.map_err(session::fault)?;
             if part.bytes.is_empty() {
-                return self.put(run, log, &lines.rest());
+                self.put(run, log, &lines.rest())?;
+                return self.say_how_it_ends(run, log, part.end);
             }
             read.offset += part.bytes.len() as u64;
             self.put(run, log, &lines.whole(&part.bytes))?;
@@ -182,7 +190,7 @@ impl<'a> Printer<'a> {
                     // A log that has ended is let go of only when the next one is asked for.
                     let Some((log, piece)) = piece else { continue };
                     let piece = piece.map_err(session::fault)?;
-                    self.piece(&run, log, piece.as_deref())?;
+                    self.piece(&run, log, &piece)?;
                 }
             }
         }
@@ -190,19 +198,45 @@ impl<'a> Printer<'a> {
     }
 
     /// Prints what came of a log that is followed.
-    fn piece(&mut self, run: &Run, log: Key, bytes: Option<&[u8]>) -> Result<(), Fault> {
+    fn piece(&mut self, run: &Run, log: Key, part: &Part) -> Result<(), Fault> {
         let Some(lines) = self.live.get_mut(&log) else { return Ok(()) };
-        let ready = match bytes {
-            Some(bytes) => lines.whole(bytes),
-            None => lines.rest(),
+        let ready = match part {
+            Part::Bytes(bytes) => lines.whole(bytes),
+            Part::End(_) => lines.rest(),
         };
         if !ready.is_empty() && self.live.len() == 1 {
             self.title(run, log);
         }
         self.put(run, log, &ready)?;
-        if bytes.is_none() {
+        if let Part::End(end) = part {
             self.live.remove(&log);
+            self.say_how_it_ends(run, log, *end)?;
         }
+        Ok(())
+    }
+
+    /// Says so where a log does not have all that its steps printed.
+    fn say_how_it_ends(&mut self, run: &Run, log: Key, end: Option<LogEnd>) -> Result<(), Fault> {
+        let (missing, text) = match end {
+            None | Some(LogEnd::Whole) => return Ok(()),
+            Some(LogEnd::Torn) => {
+                let text = "its agent was lost, and there may have been more".to_owned();
+                (None, text)
+            }
+            Some(LogEnd::Cut { missing_bytes }) => {
+                let text = format!("{missing_bytes} bytes of it are on no node that answers");
+                (Some(missing_bytes), text)
+            }
+        };
+        let screen = &self.context.screen;
+        if self.context.json {
+            let (stage, attempt) = (&run.plan().stage(log.0).path, log.1.0);
+            let cut = json!({ "missing_bytes": missing });
+            let object = json!({ "stage": stage, "attempt": attempt, "cut_off": cut });
+            return screen.data(format!("{object}\n"));
+        }
+        let text = format!("the log of {} is cut off: {text}", name(run, log));
+        screen.tell(format!("{} {text}", screen.err.warning("warning:")));
         Ok(())
     }
 
@@ -252,8 +286,12 @@ impl<'a> Printer<'a> {
 fn pieces<'a>(log: Key, follow: LogFollow) -> LocalBoxStream<'a, Piece> {
     stream::unfold(Some(follow), move |follow| async move {
         let mut follow = follow?;
-        let piece = follow.next().await;
-        let more = matches!(piece, Ok(Some(_)));
+        let piece = match follow.next().await {
+            Ok(Some(bytes)) => Ok(Part::Bytes(bytes)),
+            Ok(None) => Ok(Part::End(follow.end())),
+            Err(error) => Err(error),
+        };
+        let more = matches!(piece, Ok(Part::Bytes(_)));
         Some(((log, piece), more.then_some(follow)))
     })
     .boxed_local()

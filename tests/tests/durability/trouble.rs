@@ -276,3 +276,20 @@ fn a_step_fills_the_disk() {
     assert_eq!(world.truth()[..2], ["begun", "1"]);
     world.end();
 }
+
+/// A log that is not there any more is not passed off as one that is empty.
+#[test]
+fn a_log_that_is_gone_is_said_to_be_cut_off() {
+    let world = World::new(QUICK);
+    world.succeed("otto run");
+    let printed = world.succeed("otto logs 1").len();
+    world.succeed("otto-node stop");
+    fs::remove_dir_all(world.data("logs")).expect("the folder of logs");
+    for line in ["otto logs 1", "otto logs 1 -f"] {
+        let ended = world.run(line);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{line}: {ended:?}");
+        let cut = format!("is cut off: {printed} bytes of it are on no node that answers");
+        assert!(ended.stderr.contains(&cut), "{line} must say '{cut}': {ended:?}");
+    }
+    world.end();
+}
