@@ -17,6 +17,7 @@ use crate::wire::frame::{MAX_ANSWER, MAX_BLOB_PART, MAX_LOG_PART};
 use async_trait::async_trait;
 use otto_actors::control::ControlSide;
 use otto_actors::control::answers::{Source, SubmitRequest};
+use otto_actors::ports::blobs::BlobError;
 use otto_actors::ports::control::BlobPart;
 use otto_actors::ports::logs::LogId;
 use otto_core::ids::{Digest, PlanHash, RunId, StageId, TokenHash};
@@ -70,6 +71,20 @@ impl Desk {
         }
     }
 
+    /// Refuses a snapshot that is nowhere. Where a node does not answer that may have it, that is
+    /// not known.
+    async fn must_be_there(&self, snapshot: Digest) -> Result<(), ApiError> {
+        let blobs = self.side.blobs();
+        if blobs.has(snapshot).await? {
+            return Ok(());
+        }
+        let absent = || ApiError::Invalid(format!("snapshot {snapshot} was not put before"));
+        blobs.get(snapshot, 0, 1).await.map(drop).map_err(|error| match error {
+            BlobError::Absent(_) => absent(),
+            BlobError::Unfit(_) | BlobError::Store(_) => ApiError::NotReady(error.to_string()),
+        })
+    }
+
     async fn begin(&self, request: SubmitRequest) -> Result<Submitted, ApiError> {
         let submitted = self.side.submit(request).await?;
         Ok(Submitted { run: submitted.run, repeated: submitted.existing })
@@ -80,10 +95,8 @@ impl Desk {
 impl ClientSide for Desk {
     async fn submit(&self, by: &Principal, submit: Submit) -> Result<Submitted, ApiError> {
         let Submit { project, key, plan, plan_bytes, snapshot } = submit;
-        if let Some(snapshot) = snapshot
-            && !self.side.blobs().has(snapshot).await?
-        {
-            return Err(ApiError::Invalid(format!("snapshot {snapshot} was not put before")));
+        if let Some(snapshot) = snapshot {
+            self.must_be_there(snapshot).await?;
         }
         let bytes = match plan_bytes {
             Some(bytes) => Some(bytes.into_vec()),
