@@ -99,7 +99,8 @@ pub const ALL: &[Planted<Bug>] = &[
     Planted::new(Bug::RetryForever, "retry-forever", "I20", "attempts are not counted", 40),
     Planted::new(Bug::BidsForgotten, "bids-forgotten", "L1", "an agent's bids never arrive", 20),
     Planted::new(Bug::ReadsStale, "reads-stale", "I8", "lists lack the newest run", 20),
-    Planted::new(Bug::ClocksUncompared, "clocks-uncompared", "I16", "clocks are not compared", 200),
+    Planted::new(Bug::ClocksUncompared, "clocks-uncompared", "I16", "clocks are not compared", 200)
+        .found_by(85),
     Planted::new(
         Bug::DamageHidden,
         "damage-hidden",

@@ -184,7 +184,7 @@ pub(crate) async fn agent(
         agent: AGENT,
         folder: data.join("agent"),
         hidden: vec![data],
-        host: Host::of_this_process(),
+        host: Host { tool_folders: tool_folders(), ..Host::of_this_process() },
         namespaces,
         grace: Span(300),
     };
@@ -287,4 +287,9 @@ pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     panic!("in 30 seconds this did not come true: {what}");
+}
+
+/// The folders of tools that the machine of these tests has, whatever they were started with.
+fn tool_folders() -> BTreeMap<String, String> {
+    [("CARGO_HOME".to_owned(), "/opt/cargo".to_owned())].into()
 }

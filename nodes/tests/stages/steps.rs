@@ -91,6 +91,7 @@ fn environment() {
         let names: Vec<&str> = variables.keys().copied().filter(|name| *name != "TZ").collect();
         // `PWD` is the shell's own. Whatever else this test was started with is not here.
         let expected = [
+            "CARGO_HOME",
             "COLOR",
             "FROM",
             "HOME",
