@@ -40,7 +40,7 @@ enum Command {
     Join(Join),
     /// Show what a node says of itself
     Status(Status),
-    /// Ask a node to leave; its runs go on when it is started again
+    /// Ask a node to leave; its runs go on when it is started again, but for steps that run now
     Stop(StopNode),
     /// Tokens that let nodes, agents and people in: create, revoke, list
     Token(TokenCommand),
@@ -178,7 +178,8 @@ impl StopNode {
             Stopped::Leaves | Stopped::ControlRestarts => wait_until_gone(&self.data.place()?),
             Stopped::Stays => Err(Refused::trouble(
                 "failed to stop the node: it has unfinished runs",
-                "wait for them, cancel them, or stop it with --busy: they go on when it starts again",
+                "wait for them, cancel them, or stop it with --busy: they go on when it starts again, but \
+                 steps that run now are lost",
             )),
         }
     }

@@ -221,7 +221,8 @@ impl ControlHost {
         let identity = self.identity().clone();
         let key = self.key(identity.number);
         if let Some(node) = identity.node {
-            return Ok((node, false));
+            // A lone node that died before its store was made makes it at its next start.
+            return Ok((node, !self.is_cluster()));
         }
         if identity.founds {
             self.become_node(NodeId::FIRST, key);
