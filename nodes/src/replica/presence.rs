@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A leader that did not hear a majority for so long stops serving: others elect one after less.
-const CUT_OFF: Duration = Duration::from_secs(3);
+const CUT_OFF: Duration = Duration::from_millis(1500);
 /// A member that was not heard for so long is not there.
 const ABSENT: Duration = Duration::from_secs(10);
 

@@ -16,10 +16,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// How often a leader shows that it lives.
-const HEARTBEAT: Duration = Duration::from_millis(super::HEARTBEAT_MS);
-/// How long the answer may take.
-const ALLOWED: Duration = Duration::from_millis(750);
+/// How often a leader shows that it lives: five times while a voter waits for it at least.
+const HEARTBEAT: Duration = Duration::from_millis(150);
+/// How long the answer may take. A sign that was lost must not keep the next one from coming while
+/// a voter still waits for it.
+const ALLOWED: Duration = Duration::from_millis(400);
 
 /// What one node answered.
 struct Heard {
