@@ -242,7 +242,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// What an agent has. Its tools are looked for when somebody needs them.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Processor cores.
     pub cores: u64,

@@ -1,7 +1,7 @@
 //! The lease table: who holds what until when, and what each holder is to be told. Pure.
 
 use crate::ports::control::Order;
-use otto_core::ids::{AgentRef, Attempt, Epoch, RunId, StageId};
+use otto_core::ids::{AgentId, AgentRef, Attempt, Epoch, RunId, StageId};
 use otto_core::lease::{Lease, LeaseId};
 use otto_core::time::{Span, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +39,8 @@ pub(crate) enum Standing {
 #[derive(Debug)]
 pub(crate) struct Leases {
     open: BTreeMap<LeaseId, Open>,
+    /// The same by their agents, whatever process of theirs has them.
+    by_agent: BTreeMap<AgentId, BTreeSet<LeaseId>>,
     /// How long a lease holds without renewal, with the margin.
     patience: Span,
 }
@@ -46,7 +48,7 @@ pub(crate) struct Leases {
 impl Leases {
     /// An empty table in which a lease is lost after `patience` without renewal.
     pub(crate) fn new(patience: Span) -> Self {
-        Self { open: BTreeMap::new(), patience }
+        Self { open: BTreeMap::new(), by_agent: BTreeMap::new(), patience }
     }
 
     /// Enters a lease, or what its agent is to be told from now on. A lease that was not here
@@ -62,11 +64,24 @@ impl Leases {
         let open =
             Open { agent: lease.agent, order, renewed: now, begun: false, told: None, lost: None };
         self.open.insert(lease.id, open);
+        self.by_agent.entry(lease.agent.agent).or_default().insert(lease.id);
     }
 
     /// A lease is over: nothing is done under it any more.
     pub(crate) fn close(&mut self, lease: LeaseId) {
-        self.open.remove(&lease);
+        let Some(open) = self.open.remove(&lease) else { return };
+        let agent = open.agent.agent;
+        if let Some(theirs) = self.by_agent.get_mut(&agent) {
+            theirs.remove(&lease);
+            if theirs.is_empty() {
+                self.by_agent.remove(&agent);
+            }
+        }
+    }
+
+    /// The leases of an agent, whatever process of it has them.
+    fn theirs(&self, agent: AgentId) -> Vec<LeaseId> {
+        self.by_agent.get(&agent).into_iter().flatten().copied().collect()
     }
 
     /// All leases.
@@ -110,14 +125,19 @@ impl Leases {
         }
     }
 
-    /// A process of an agent is there: what earlier ones held is lost.
-    pub(crate) fn replaced(&mut self, newest: AgentRef) {
-        let older = self.open.values_mut().filter(|open| {
-            open.agent.agent == newest.agent && open.agent.incarnation < newest.incarnation
-        });
-        for open in older.filter(|open| open.lost.is_none()) {
-            open.lost = Some("its agent was started anew".to_owned());
+    /// A process of an agent is there: what earlier ones held is lost. Answers whether that is
+    /// news of any.
+    pub(crate) fn replaced(&mut self, newest: AgentRef) -> bool {
+        let mut news = false;
+        for lease in self.theirs(newest.agent) {
+            let open = self.open.get_mut(&lease);
+            let older = open.filter(|open| open.agent.incarnation < newest.incarnation);
+            if let Some(open) = older.filter(|open| open.lost.is_none()) {
+                open.lost = Some("its agent was started anew".to_owned());
+                news = true;
+            }
         }
+        news
     }
 
     /// Notices what ran out; answers everything that is lost and not over yet, with the cause.
@@ -139,9 +159,10 @@ impl Leases {
     /// An agent that is told to start counts its lease from the bid that is answered with this, so
     /// here it counts from now, which is later: else it could be lost while the agent may begin.
     pub(crate) fn orders(&mut self, agent: AgentRef, now: Timestamp) -> Vec<Order> {
-        let theirs = self.open.values_mut().filter(|open| open.agent == agent);
         let mut orders = Vec::new();
-        for open in theirs.filter(|open| open.lost.is_none()) {
+        for lease in self.theirs(agent.agent) {
+            let open = self.open.get_mut(&lease).filter(|open| open.agent == agent);
+            let Some(open) = open.filter(|open| open.lost.is_none()) else { continue };
             let wanted = match &open.order {
                 Order::Start(_) => !open.begun,
                 Order::End { .. } => true,
@@ -167,8 +188,8 @@ impl Leases {
 
     /// The leases of an agent process.
     pub(crate) fn of_agent(&self, agent: AgentRef) -> Vec<LeaseId> {
-        let theirs = self.open.iter().filter(|(_, open)| open.agent == agent);
-        theirs.map(|(lease, _)| *lease).collect()
+        let held = |lease: &LeaseId| self.open.get(lease).is_some_and(|open| open.agent == agent);
+        self.theirs(agent.agent).into_iter().filter(held).collect()
     }
 
     /// Who holds a lease, since when it was not renewed, and whether they have shown it.

@@ -1,12 +1,18 @@
 //! The market: standing bids, offers, and which of them go together. Pure; the actor around it
 //! keeps time and carries the awards.
+//!
+//! What a bid, an offer or an award costs does not grow with how many there are: what is sought is
+//! listed by what it is sought by.
+
+mod ready;
 
 use crate::control::answers::{Closest, Search};
 use crate::ports::control::Bid;
 use otto_core::capability::{Capabilities, Need};
-use otto_core::ids::{AgentId, AgentRef, Attempt, ProjectId, RunId, StageId};
+use otto_core::ids::{AgentId, AgentRef, Attempt, RunId, StageId};
 use otto_core::lease::LeaseId;
 use otto_core::time::{Span, Timestamp};
+use ready::Ready;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long an agent may look for a tool before it is asked again: the order may be lost. It does
@@ -65,15 +71,28 @@ impl Bidder {
     fn cost(&self) -> u64 {
         u64::from(self.bid.cost) + self.pending.len() as u64
     }
+
+    /// Whether something can be awarded to it now.
+    fn is_ready(&self) -> bool {
+        self.waiting && self.free() > 0
+    }
 }
 
 /// All bids and offers of a control process.
 #[derive(Debug, Default)]
 pub(crate) struct Market {
     bidders: BTreeMap<AgentId, Bidder>,
+    /// Those of them that can take something now.
+    ready: Ready,
+    /// What is pending at which of them.
+    takers: BTreeSet<(OfferId, AgentId)>,
     offers: BTreeMap<OfferId, Placed>,
     /// The offers that are not awarded, by what they need.
     open: BTreeMap<Need, BTreeSet<Rank>>,
+    /// Needs that were not open before, since somebody asked.
+    fresh: BTreeSet<Need>,
+    /// Something may be awarded that could not be before.
+    moved: bool,
 }
 
 impl Market {
@@ -92,20 +111,45 @@ impl Market {
         let mut asked = same.map(|known| known.asked.clone()).unwrap_or_default();
         let Capabilities { tools, absent, .. } = &bid.capabilities;
         asked.retain(|tool, _| !tools.contains_key(tool) && !absent.contains(tool));
-        self.bidders.insert(bid.agent.agent, Bidder { bid, waiting: true, pending, asked });
+        let agent = bid.agent.agent;
+        self.forget(agent);
+        self.takers.extend(pending.iter().map(|offer| (*offer, agent)));
+        let bidder = Bidder { bid, waiting: true, pending, asked };
+        self.ready.list(&bidder);
+        self.bidders.insert(agent, bidder);
+        self.moved = true;
         true
     }
 
     /// An agent's bid was answered: nothing more is awarded to it before its next one.
     pub(crate) fn left(&mut self, agent: AgentId) {
-        if let Some(bidder) = self.bidders.get_mut(&agent) {
-            bidder.waiting = false;
-        }
+        self.change(agent, |bidder| bidder.waiting = false);
     }
 
     /// An agent was not seen for long: it is forgotten.
     pub(crate) fn forget(&mut self, agent: AgentId) {
-        self.bidders.remove(&agent);
+        let Some(bidder) = self.bidders.remove(&agent) else { return };
+        self.ready.unlist(&bidder);
+        for offer in bidder.pending {
+            self.takers.remove(&(offer, agent));
+        }
+    }
+
+    /// Changes what is known of an agent.
+    fn change(&mut self, agent: AgentId, change: impl FnOnce(&mut Bidder)) {
+        if let Some(bidder) = self.bidders.get_mut(&agent) {
+            self.ready.unlist(bidder);
+            change(bidder);
+            self.ready.list(bidder);
+        }
+    }
+
+    /// An agent takes an offer, which needs one of its slots until it holds the lease.
+    fn take(&mut self, agent: AgentId, offer: OfferId) {
+        self.takers.insert((offer, agent));
+        self.change(agent, |bidder| {
+            bidder.pending.insert(offer);
+        });
     }
 
     /// Takes an offer. One that was there is placed anew, also where it had been awarded: the award
@@ -113,7 +157,12 @@ impl Market {
     pub(crate) fn place(&mut self, offer: OfferId, since: Timestamp, need: Need) {
         self.withdraw(offer);
         self.release(offer);
-        self.open.entry(need.clone()).or_default().insert((since, offer));
+        let ranks = self.open.entry(need.clone()).or_default();
+        if ranks.is_empty() {
+            self.fresh.insert(need.clone());
+        }
+        ranks.insert((since, offer));
+        self.moved = true;
         self.offers.insert(offer, Placed { since, need, awarded: false });
     }
 
@@ -126,17 +175,23 @@ impl Market {
 
     /// An award came to nothing or its lease is over: it takes no slot any more.
     pub(crate) fn release(&mut self, offer: OfferId) {
-        for bidder in self.bidders.values_mut() {
-            bidder.pending.remove(&offer);
+        let first = (offer, AgentId([0; 16]));
+        let takers = self.takers.range(first..).take_while(|(taken, _)| *taken == offer);
+        for (_, agent) in takers.copied().collect::<Vec<_>>() {
+            self.takers.remove(&(offer, agent));
+            self.change(agent, |bidder| {
+                bidder.pending.remove(&offer);
+            });
+            self.moved = true;
         }
     }
 
     /// A lease is open; where its agent does not hold it yet, it takes one of its slots.
     pub(crate) fn leased(&mut self, lease: LeaseId, agent: AgentRef) {
-        let bidder = self.bidders.get_mut(&agent.agent);
+        let bidder = self.bidders.get(&agent.agent);
         let bidder = bidder.filter(|bidder| bidder.bid.agent == agent);
-        if let Some(bidder) = bidder.filter(|bidder| !bidder.bid.holds.contains(&lease)) {
-            bidder.pending.insert(lease.into());
+        if bidder.is_some_and(|bidder| !bidder.bid.holds.contains(&lease)) {
+            self.take(agent.agent, lease.into());
         }
     }
 
@@ -163,23 +218,34 @@ impl Market {
         self.bidders.get(&agent).map(|bidder| bidder.bid.agent)
     }
 
+    /// The last bid of this agent process.
+    pub(crate) fn last_bid(&self, agent: AgentRef) -> Option<&Bid> {
+        let bidder = self.bidders.get(&agent.agent);
+        bidder.map(|bidder| &bidder.bid).filter(|bid| bid.agent == agent)
+    }
+
     /// All bids, with whether each stands now and how many slots are free for awards.
     pub(crate) fn bids(&self) -> impl Iterator<Item = (&Bid, bool, u32)> {
         self.bidders.values().map(|bidder| (&bidder.bid, bidder.waiting, bidder.free()))
     }
 
     /// Awards what can be awarded: the oldest offer first, each to the cheapest agent that can
-    /// serve it.
-    pub(crate) fn award(&mut self) -> Vec<(OfferId, AgentRef)> {
+    /// serve it, of those that are there.
+    pub(crate) fn award(&mut self, is_there: impl Fn(AgentId) -> bool) -> Vec<(OfferId, AgentRef)> {
         let mut awards = Vec::new();
+        if !std::mem::take(&mut self.moved) {
+            return awards;
+        }
         while let Some((offer, agent)) = self.oldest_served() {
+            if !is_there(agent.agent) {
+                self.left(agent.agent);
+                continue;
+            }
             let Some(placed) = self.offers.get_mut(&offer) else { break };
             placed.awarded = true;
             let placed = placed.clone();
             self.unlist(offer, &placed);
-            if let Some(bidder) = self.bidders.get_mut(&agent.agent) {
-                bidder.pending.insert(offer);
-            }
+            self.take(agent.agent, offer);
             awards.push((offer, agent));
         }
         awards
@@ -189,24 +255,18 @@ impl Market {
     fn oldest_served(&self) -> Option<(OfferId, AgentRef)> {
         let served = self.open.iter().filter_map(|(need, ranks)| {
             let rank = ranks.first()?;
-            let agent = self.cheapest(need, rank.1.run.project)?;
+            let agent = self.ready.cheapest(need, rank.1.run.project)?;
             Some((*rank, agent))
         });
         let ((_, offer), agent) = served.min_by_key(|(rank, _)| *rank)?;
         Some((offer, agent))
     }
 
-    /// The cheapest agent that can take an offer of a project now; of several the one that has the
-    /// project's files.
-    fn cheapest(&self, need: &Need, project: ProjectId) -> Option<AgentRef> {
-        self.bidders
-            .values()
-            .filter(|bidder| bidder.waiting && bidder.free() > 0)
-            .filter(|bidder| bidder.bid.capabilities.lacks(need).is_empty())
-            .min_by_key(|bidder| {
-                (bidder.cost(), !bidder.bid.warm.contains(&project), bidder.bid.agent)
-            })
-            .map(|bidder| bidder.bid.agent)
+    /// Whether something is needed now that was not before: then agents may have to look for tools.
+    /// To be asked after [`Market::award`]; says so once.
+    pub(crate) fn needs_more(&mut self) -> bool {
+        let fresh = std::mem::take(&mut self.fresh);
+        fresh.iter().any(|need| self.open.contains_key(need))
     }
 
     /// The tools that an agent, which waits, is to look for now, because an offer needs them that

@@ -96,7 +96,18 @@ pub(crate) struct State {
     /// The routes that each agent process was told last.
     told: BTreeMap<AgentId, (AgentRef, Arc<Routes>)>,
     seen: BTreeMap<AgentId, Timestamp>,
+    /// Whom the last message may have left something to be told.
+    news: News,
     tick: Option<Errand>,
+}
+
+/// Who may have to be told something.
+#[derive(Debug, Default)]
+struct News {
+    /// These agents.
+    of: BTreeSet<AgentId>,
+    /// All that stand by.
+    of_all: bool,
 }
 
 impl Actor for Matchmaker {
@@ -119,6 +130,7 @@ impl Actor for Matchmaker {
             polls: BTreeMap::new(),
             told: BTreeMap::new(),
             seen: BTreeMap::new(),
+            news: News::default(),
             tick: None,
             outside,
         })
@@ -148,8 +160,7 @@ impl State {
             // What is left of an earlier tenure says nothing about this one.
             Message::Enter(tenure, _) if tenure.is_over() => {}
             Message::Enter(_, entry) => self.enter(entry, now),
-            // All who stand by are told after each message.
-            Message::Rerouted => {}
+            Message::Rerouted => self.news.of_all = true,
             Message::Resigned(shard) => self.resigned(shard),
             Message::Renew(agent, leases, reply) => {
                 self.seen.insert(agent.agent, now);
@@ -199,9 +210,10 @@ impl State {
 
     fn bid(&mut self, bid: Bid, reply: Reply, now: Timestamp) {
         let agent = bid.agent;
-        self.leases.replaced(agent);
+        if self.leases.replaced(agent) {
+            self.tell_lost(now);
+        }
         self.leases.held(agent, &bid.holds);
-        self.tell_lost(now);
         if !self.market.bid(bid) {
             let newer = "a newer process of this agent has taken its place".to_owned();
             reply.send(Err(LinkError::Refused(newer))).ok();
@@ -212,6 +224,7 @@ impl State {
             earlier.send(Ok(BidAnswer::default())).ok();
         }
         self.polls.insert(agent.agent, (agent, now, reply));
+        self.news.of.insert(agent.agent);
     }
 
     fn withdraw(&mut self, offer: OfferId) {
@@ -233,10 +246,13 @@ impl State {
         }
         self.market.leased(lease.id, lease.agent);
         self.keepers.insert(lease.id, keeper);
-        if let Some(newest) = self.market.newest(lease.agent.agent) {
-            self.leases.replaced(newest);
+        let newest = self.market.newest(lease.agent.agent);
+        let replaced = newest.is_some_and(|newest| self.leases.replaced(newest));
+        // Who enters a lease again may not have heard that it is lost.
+        if replaced || self.leases.standing(lease.agent, lease.id) == Standing::Over {
+            self.tell_lost(now);
         }
-        self.tell_lost(now);
+        self.news.of.insert(lease.agent.agent);
     }
 
     fn close(&mut self, lease: LeaseId) {
@@ -257,6 +273,8 @@ impl State {
 
     fn tick(&mut self, now: Timestamp) {
         self.tick = None;
+        // Orders are repeated, and searches for tools.
+        self.news.of_all = true;
         self.tell_lost(now);
         let due = self
             .polls
@@ -287,30 +305,43 @@ impl State {
         }
     }
 
-    /// Carries what the last message led to: awards and orders.
+    /// Carries what the last message led to: awards, and orders to whom it is about.
     fn deal(&mut self) {
         let now = self.outside.clock.now();
-        let gone = self.polls.iter().filter(|(_, (_, _, reply))| reply.is_closed());
-        let gone: Vec<AgentId> = gone.map(|(agent, _)| *agent).collect();
-        for agent in gone {
-            self.answer_with(agent, Vec::new());
-        }
-        for (offer, agent) in self.market.award() {
+        let polls = &self.polls;
+        let is_there = |agent: AgentId| polls.get(&agent).is_some_and(|(.., it)| !it.is_closed());
+        for (offer, agent) in self.market.award(is_there) {
             if let Some(seller) = self.sellers.get(&offer) {
                 // A seller that died places its offer anew when it is back.
                 seller.cast(stage::Message::Awarded(agent)).ok();
             }
         }
-        let waiting: Vec<AgentRef> = self.polls.values().map(|(agent, ..)| *agent).collect();
-        for agent in waiting {
-            let mut orders = self.leases.orders(agent, now);
-            let tools = self.market.looks(agent.agent, now);
-            if !tools.is_empty() {
-                orders.push(Order::Look { tools });
-            }
-            if !orders.is_empty() || self.is_lost(agent) {
-                self.answer_with(agent.agent, orders);
-            }
+        let News { of, of_all } = std::mem::take(&mut self.news);
+        let all = self.market.needs_more() || of_all;
+        let waiting = |agent: AgentId| self.polls.get(&agent).map(|(process, ..)| *process);
+        let told: Vec<AgentRef> = if all {
+            self.polls.values().map(|(process, ..)| *process).collect()
+        } else {
+            of.into_iter().filter_map(waiting).collect()
+        };
+        for agent in told {
+            self.tell(agent, now);
+        }
+    }
+
+    /// Tells an agent that stands by what there is for it.
+    fn tell(&mut self, agent: AgentRef, now: Timestamp) {
+        if self.polls.get(&agent.agent).is_some_and(|(.., reply)| reply.is_closed()) {
+            self.answer_with(agent.agent, Vec::new());
+            return;
+        }
+        let mut orders = self.leases.orders(agent, now);
+        let tools = self.market.looks(agent.agent, now);
+        if !tools.is_empty() {
+            orders.push(Order::Look { tools });
+        }
+        if !orders.is_empty() || self.is_lost(agent) {
+            self.answer_with(agent.agent, orders);
         }
     }
 
@@ -334,8 +365,7 @@ impl State {
 
     fn holder(&self, lease: LeaseId, now: Timestamp) -> Option<Holder> {
         let (agent, renewed, begun) = self.leases.holder(lease)?;
-        let bid = self.market.bids().find(|(bid, ..)| bid.agent == agent);
-        let name = bid.map(|(bid, ..)| bid.name.clone());
+        let name = self.market.last_bid(agent).map(|bid| bid.name.clone());
         Some(Holder { agent, name, renewed_ago: now.since(renewed), begun })
     }
 

@@ -49,7 +49,7 @@ fn tool(name: &str) -> Need {
 /// The awards of a market as (stage, agent's first byte).
 fn awards(market: &mut Market) -> Vec<(u32, u8)> {
     let award = |(offer, agent): (OfferId, AgentRef)| (offer.stage.0, agent.agent.0[0]);
-    market.award().into_iter().map(award).collect()
+    market.award(|_| true).into_iter().map(award).collect()
 }
 
 #[test]
@@ -179,4 +179,79 @@ fn nobody_is_asked_for_a_tool_while_an_agent_can_serve() {
     assert_eq!(awards(&mut market), []);
     assert_eq!(market.looks(AgentId([1; 16]), Timestamp(2)), [""; 0], "it is busy, and has it");
     assert_eq!(market.looks(AgentId([2; 16]), Timestamp(2)), ["git"]);
+}
+
+#[test]
+fn whoever_has_left_unseen_is_awarded_nothing() {
+    let mut market = Market::default();
+    market.bid(bid(1, 1, 0, &[]));
+    market.bid(bid(2, 1, 5, &[]));
+    market.place(offer(1), Timestamp(1), Need::default());
+    market.place(offer(2), Timestamp(2), Need::default());
+    let awarded = market.award(|agent| agent != AgentId([1; 16]));
+    assert_eq!(awarded, [(offer(1), agent(2, 1))], "the cheapest is not there");
+    assert_eq!(awards(&mut market), [], "nor later, before it bids again");
+    market.bid(bid(1, 1, 0, &[]));
+    assert_eq!(awards(&mut market), [(2, 1)]);
+}
+
+#[test]
+fn a_need_is_new_while_nobody_serves_it() {
+    let mut market = Market::default();
+    market.bid(bid(1, 1, 0, &["git"]));
+    market.place(offer(1), Timestamp(1), tool("git"));
+    assert_eq!(awards(&mut market), [(1, 1)]);
+    assert!(!market.needs_more(), "it is served");
+    market.place(offer(2), Timestamp(2), tool("git"));
+    assert_eq!(awards(&mut market), []);
+    assert!(market.needs_more());
+    market.place(offer(3), Timestamp(3), tool("git"));
+    assert!(!market.needs_more(), "another one of the same");
+}
+
+proptest::proptest! {
+    /// The lists by which agents are found say what looking at every agent would.
+    #[test]
+    fn the_lists_agree_with_looking_at_all(acts in acts()) {
+        let mut market = Market::default();
+        for (act, name, number, project) in acts {
+            match act % 6 {
+                0 | 1 => {
+                    let tools = [&[][..], &["git"], &["git", "go"]][usize::from(number % 3)];
+                    let mut bid = bid(name, u32::from(number % 3), u32::from(number % 4), tools);
+                    bid.warm = (0..project % 3).map(|p| ProjectId(u64::from(p))).collect();
+                    bid.holds = (0..number % 3).map(|n| lease(u32::from(n))).collect();
+                    market.bid(bid);
+                }
+                2 => market.left(AgentId([name; 16])),
+                3 => market.release(offer(u32::from(number))),
+                4 => market.leased(lease(u32::from(number)), agent(name, 1)),
+                _ => {
+                    let need = [Need::default(), tool("git")][usize::from(number % 2)].clone();
+                    market.place(offer(u32::from(number)), Timestamp(u64::from(name)), need);
+                    market.award(|_| true);
+                }
+            }
+            for need in [Need::default(), tool("git"), tool("go"), tool("zig")] {
+                for project in [0, 1, 7].map(ProjectId) {
+                    let able = market.bidders.values().filter(|it| it.waiting && it.free() > 0);
+                    let able = able.filter(|it| it.bid.capabilities.lacks(&need).is_empty());
+                    let all = able.map(|it| {
+                        (it.cost(), !it.bid.warm.contains(&project), it.bid.agent)
+                    });
+                    let expected = all.min().map(|(_, _, agent)| agent);
+                    proptest::prop_assert_eq!(market.ready.cheapest(&need, project), expected);
+                }
+            }
+            let pending = market.bidders.iter();
+            let pending: BTreeSet<(OfferId, AgentId)> = pending
+                .flat_map(|(agent, it)| it.pending.iter().map(|offer| (*offer, *agent)))
+                .collect();
+            proptest::prop_assert_eq!(&market.takers, &pending);
+        }
+    }
+}
+
+fn acts() -> impl proptest::strategy::Strategy<Value = Vec<(u8, u8, u8, u8)>> {
+    proptest::collection::vec((0..6_u8, 0..5_u8, 0..6_u8, 0..4_u8), 1..60)
 }
