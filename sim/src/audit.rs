@@ -2,6 +2,7 @@
 
 use crate::disk::SimulatedDisk;
 use crate::ending::EndedRun;
+use crate::growth::stored;
 use crate::writers::Tasks;
 use futures::FutureExt;
 use otto_actors::ports::journal::{JournalError, SharedJournal};
@@ -18,16 +19,16 @@ use std::sync::Arc;
 /// How many runs are listed at a time.
 const PAGE: usize = 100;
 
-/// Reads all runs from a disk.
+/// Reads all runs from a disk that has so many shards, but for those that are there to be many.
 ///
 /// # Errors
 /// When the disk cannot be opened or a record on it cannot be read.
-pub fn runs(disk: &SimulatedDisk) -> Result<BTreeMap<RunId, EndedRun>, String> {
+pub fn runs(disk: &SimulatedDisk, shards: u16) -> Result<BTreeMap<RunId, EndedRun>, String> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let config = ShardsConfig { shards: crate::world::SHARDS, ..ShardsConfig::default() };
+        let config = ShardsConfig { shards, ..ShardsConfig::default() };
         let opened =
             Shards::open(Box::new(disk.mount()), &Tasks::default(), config, Arc::new(Alone)).await;
         let shards = opened.map_err(|error| error.to_string())?;
@@ -43,7 +44,7 @@ pub fn runs(disk: &SimulatedDisk) -> Result<BTreeMap<RunId, EndedRun>, String> {
     })
 }
 
-/// Reads all runs from the replicas of a process that lives.
+/// As [`runs`], from the replicas of a process that lives.
 ///
 /// # Errors
 /// When a record cannot be read.
@@ -68,7 +69,9 @@ async fn read_shard(
         let Some((last, _)) = page.last() else { return Ok(()) };
         before = Some(*last);
         for (entity, _) in page {
-            let Some(run) = entity.as_run() else { continue };
+            let Some(run) = entity.as_run().filter(|run| !stored::is_stored(*run)) else {
+                continue;
+            };
             let stored = journal.entries(entity, 0).await.map_err(failed)?;
             found.insert(run, read_run(journal, &stored).await?);
         }

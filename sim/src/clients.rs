@@ -1,6 +1,7 @@
 //! Simulated clients: they submit, submit again, cancel, watch and read, and note what they learn.
 
-use crate::determinism::random_below;
+use crate::determinism::{self, random_below};
+use crate::growth::stored;
 use crate::history::{Answer, Fact, History, now_ms};
 use crate::hosts::{client, client_of};
 use crate::planted::{Bug, spoil_plan};
@@ -11,8 +12,8 @@ use otto_core::plan::Plan;
 use otto_nodes::client::{Client, ClientError};
 use otto_nodes::rpc::api::{ApiError, ListRuns};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -34,6 +35,8 @@ const ALL_RUNS: u32 = 200;
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     waiting: Arc<AtomicU64>,
+    /// Since when all that is stored is there: in simulated time, and in the machine's.
+    pub stored: Arc<OnceLock<(u64, Duration)>>,
     /// The world says: all faults are over.
     pub calm: Arc<AtomicBool>,
 }
@@ -51,6 +54,8 @@ impl Progress {
 pub struct Work {
     /// The submissions.
     pub submissions: Vec<PlannedSubmission>,
+    /// How many runs are stored before.
+    pub stored: u32,
     /// The plans by their names.
     pub plans: BTreeMap<String, Plan>,
     /// How many machines there are that are or may become control nodes.
@@ -69,6 +74,11 @@ impl Work {
     /// # Errors
     /// None: what goes wrong is part of the history.
     pub async fn run(self) -> turmoil::Result {
+        if self.stored > 0 {
+            stored::submit(self.stored, || client(self.machines).patience(PATIENCE)).await?;
+            let now = (now_ms(), determinism::machine_time());
+            self.progress.stored.set(now).ok();
+        }
         let reading = tokio::task::spawn_local(self.clone().list());
         let mut tasks = tokio::task::JoinSet::new();
         for submission in self.submissions.clone() {

@@ -118,12 +118,8 @@ enum Command {
         #[command(flatten)]
         jobs: Jobs,
     },
-    /// Tell how fast it simulates, with more and more nodes, agents and runs.
-    Growth {
-        /// Only so many runs, with one control process and four agents.
-        #[arg(long)]
-        runs: Option<u64>,
-    },
+    /// Tell how fast it simulates, with more and more nodes, groups, agents and runs.
+    Growth(GrowthArguments),
     /// List the scenarios, pipelines, properties and the bugs that can be planted.
     Scenarios {
         /// Run each scenario: a setup that failed once, and must not fail again.
@@ -132,6 +128,22 @@ enum Command {
         #[command(flatten)]
         jobs: Jobs,
     },
+}
+
+#[derive(Args)]
+struct GrowthArguments {
+    /// Only what there is more and more of: nodes, groups, agents, runs or stored.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["largest", "draw"])]
+    only: Vec<String>,
+    /// Only the largest: nine nodes, two hundred agents and a hundred thousand runs.
+    #[arg(long, conflicts_with = "draw")]
+    largest: bool,
+    /// Write what was measured to this folder, as tables and as pictures.
+    #[arg(long, value_name = "FOLDER")]
+    to: Option<PathBuf>,
+    /// Measure nothing, and draw the tables of this folder anew.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "to")]
+    draw: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -203,7 +215,7 @@ fn main() -> ExitCode {
         Command::Replicas { planted: true, jobs, .. } => find_planted_in_replicas(jobs),
         Command::Replicas { seeds, from, jobs, .. } => search_replicas(seeds, from, jobs),
         Command::Planted { controls, only, jobs } => find_planted(controls, only.as_deref(), jobs),
-        Command::Growth { runs } => growth(runs),
+        Command::Growth(arguments) => growth(&arguments),
         Command::Scenarios { run: false, .. } => scenarios(),
         Command::Scenarios { run: true, jobs } => run_scenarios(jobs),
     };
@@ -344,15 +356,39 @@ fn find_planted_in_replicas(jobs: Jobs) -> Result<ExitCode> {
     Ok(verdict(all_found))
 }
 
-fn growth(runs: Option<u64>) -> Result<ExitCode> {
+fn growth(asked: &GrowthArguments) -> Result<ExitCode> {
+    if let Some(folder) = &asked.draw {
+        for table in growth::figure::draw_all(folder)? {
+            print(&format!("{}\n", table.with_extension("svg").display()))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let known = |name: &String| growth::AXES.iter().any(|axis| axis.name == *name);
+    if let Some(name) = asked.only.iter().find(|name| !known(name)) {
+        return Err(format!("measure growth by '{name}': `otto-sim growth --help` names what is"));
+    }
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let asked = runs.map(|runs| growth::Size { controls: 1, agents: 4, runs });
-    let sizes = asked.as_ref().map_or(growth::SIZES, std::slice::from_ref);
     let mut good = true;
-    for size in sizes {
-        let report = growth::measure(*size, folder.path())?;
+    let mut measure = |size: growth::Size| {
+        let report = growth::measure(size, folder.path())?;
         good &= report.violations.is_empty();
-        print(&growth::line(*size, &report))?;
+        print(&growth::line(size, &report))?;
+        Ok((size, report))
+    };
+    let wanted = |axis: &&growth::Axis| {
+        !asked.largest && (asked.only.is_empty() || asked.only.iter().any(|it| it == axis.name))
+    };
+    for axis in growth::AXES.iter().filter(wanted) {
+        print(&format!("{}\n", axis.title))?;
+        let measured: Vec<_> =
+            axis.sizes.iter().map(|size| measure(*size)).collect::<Result<_>>()?;
+        if let Some(to) = &asked.to {
+            let name = format!("simulation-{}", axis.name);
+            growth::figure::write(&growth::figure(axis, &measured), to, &name)?;
+        }
+    }
+    if asked.only.is_empty() {
+        measure(growth::LARGEST)?;
     }
     Ok(verdict(good))
 }

@@ -5,6 +5,21 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+/// What a simulation cost on this machine. Not part of the history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Cost {
+    /// Simulated milliseconds until what is stored was there.
+    pub stored_ms: u64,
+    /// Milliseconds that this took.
+    pub storing_ms: u64,
+    /// Milliseconds from then on, until all had ended.
+    pub simulating_ms: u64,
+    /// Milliseconds until all of it was judged.
+    pub judging_ms: u64,
+    /// The most memory that was resident, in bytes.
+    pub memory: u64,
+}
+
 /// The result of one seed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Report {
@@ -32,6 +47,9 @@ pub struct Report {
     pub simulated_ms: u64,
     /// Milliseconds that it took on this machine. Not part of the history.
     pub took_ms: u64,
+    /// What that consists of.
+    #[serde(default)]
+    pub cost: Cost,
     /// Writes, length changes and syncs of the control disk.
     pub disk_operations: u64,
     /// Runs that were accepted.

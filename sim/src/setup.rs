@@ -55,6 +55,25 @@ pub struct PlannedSubmission {
     pub cancel_after_ms: Option<u64>,
 }
 
+/// How large a simulation is where that is what it is about; seeds leave it as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scale {
+    /// How many shards there are beside the cluster's own.
+    pub shards: u16,
+    /// How many agents share a host. turmoil looks at every link for every host in every tick, so
+    /// that hosts, not agents, are what its time grows with.
+    pub crowd: u8,
+    /// How many runs are there, and over, before the others are submitted.
+    pub stored: u32,
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self { shards: 2, crowd: 1, stored: 0 }
+    }
+}
+
 /// Everything that decides a simulation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Setup {
@@ -70,6 +89,9 @@ pub struct Setup {
     pub spares: u8,
     /// How many agent processes there are.
     pub agents: u8,
+    /// What seeds leave alone.
+    #[serde(default)]
+    pub scale: Scale,
     /// What clients do.
     pub submissions: Vec<PlannedSubmission>,
     /// What goes wrong.
@@ -132,6 +154,7 @@ impl Setup {
             asked_controls,
             spares: u8::try_from(joins.min(2)).unwrap_or(0),
             agents: hosts.agents,
+            scale: Scale::default(),
             submissions,
             faults,
             pipeline: None,
@@ -166,6 +189,9 @@ impl Setup {
         if agents.max().is_some_and(|agent| agent >= setup.agents) {
             return Err("a fault is for an agent that there is not".to_owned());
         }
+        if setup.scale.crowd != 1 && !setup.faults.is_empty() {
+            return Err("where agents share hosts there can be no faults".to_owned());
+        }
         Ok(setup)
     }
 
@@ -185,6 +211,7 @@ impl Setup {
             asked_controls: false,
             spares: 0,
             agents: 1,
+            scale: Scale::default(),
             submissions: vec![submission],
             faults: Vec::new(),
             pipeline: Some(plan.to_owned()),

@@ -110,7 +110,14 @@ pub fn names() -> Vec<&'static str> {
 /// When there is no pipeline of this name, or the language refuses it.
 pub fn plan(name: &str) -> Result<Plan, String> {
     let text = PIPELINES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
-    let text = text.ok_or_else(|| format!("there is no pipeline '{name}'"))?;
+    compile(name, text.ok_or_else(|| format!("there is no pipeline '{name}'"))?)
+}
+
+/// Turns a pipeline's text into its plan.
+///
+/// # Errors
+/// When the language refuses it.
+pub fn compile(name: &str, text: &str) -> Result<Plan, String> {
     let source = Source { name: format!("{name}.otto"), text: text.to_owned() };
     let libraries = BTreeMap::from([("stdlib".to_owned(), sh())]);
     let surroundings = Surroundings {

@@ -56,6 +56,14 @@ impl AgentHost {
         }
     }
 
+    /// The processes of agents that share a host.
+    ///
+    /// # Errors
+    /// As [`AgentHost::run`].
+    pub async fn run_all(crowd: Vec<Self>) -> turmoil::Result {
+        futures::future::try_join_all(crowd.into_iter().map(Self::run)).await.map(drop)
+    }
+
     /// The process: runs until its host is crashed.
     ///
     /// # Errors

@@ -55,6 +55,8 @@ pub struct ControlHost {
     controls: u8,
     /// How many machines there are that are or may become control nodes.
     machines: u8,
+    /// How many shards there are beside the cluster's own.
+    shard_count: u16,
     /// What is on the machine beside the store: who it is.
     identity: Arc<Mutex<Identity>>,
     /// The replicas of the process, while it lives.
@@ -97,6 +99,7 @@ impl ControlHost {
             index,
             controls: setup.controls,
             machines: setup.controls + setup.spares,
+            shard_count: setup.scale.shards,
             identity: Arc::new(Mutex::new(identity)),
             shards: Arc::default(),
             common: common.clone(),
@@ -131,7 +134,7 @@ impl ControlHost {
         let (node, founds) = self.identify().await?;
         let config = ShardsConfig {
             node: node.0,
-            shards: crate::world::SHARDS,
+            shards: self.shard_count,
             seed: if self.is_cluster() { random() } else { 0 },
             founds,
             ..ShardsConfig::default()
@@ -351,7 +354,7 @@ impl ControlHost {
         if self.index == 0 && me == NodeId::FIRST {
             let (name, key) = (self.name.clone(), self.key(0));
             let papers = Papers { name, key, token: FIRST_TOKEN };
-            let counts = (self.controls - 1, crate::world::SHARDS);
+            let counts = (self.controls - 1, self.shard_count);
             let told = (history.clone(), *bug);
             tokio::spawn(founding::found(citizen.admission(), papers, counts, told));
         }

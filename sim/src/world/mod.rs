@@ -33,8 +33,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use turmoil::Sim;
 
-/// How many shards the simulated node has.
-pub const SHARDS: u16 = 2;
 /// The client's host.
 pub const CLIENT: &str = "client";
 /// The operator's host.
@@ -176,13 +174,15 @@ impl World {
         for control in machines.controls.clone() {
             sim.host(control.name.clone(), move || control.clone().run());
         }
-        for agent in machines.agents.clone() {
-            sim.host(agent.name.clone(), move || agent.clone().run());
+        for crowd in machines.agents.chunks(usize::from(setup.scale.crowd.max(1))) {
+            let (name, crowd) = (crowd[0].name.clone(), crowd.to_vec());
+            sim.host(name, move || AgentHost::run_all(crowd.clone()));
         }
         let plans = workload::plans(&setup)?;
         let (progress, operator) = (Progress::default(), Operator::default());
         let work = clients::Work {
             submissions: setup.submissions.clone(),
+            stored: setup.scale.stored,
             plans,
             machines: setup.controls + setup.spares,
             bug,

@@ -4,17 +4,20 @@ use super::{Simulated, World};
 use crate::audit;
 use crate::determinism;
 use crate::ending::{EndedRun, Ending};
+use crate::growth::stored;
 use crate::history::{Answer, Fact, Moment};
 use crate::hosts::{ControlHost, Machines};
 use crate::invariants;
 use crate::planted::{self, Bug};
-use crate::report::{Report, marks};
+use crate::report::{Cost, Report, marks};
 use crate::sabotage::unwanted_panics;
 use crate::setup::Setup;
 use crate::{clients, traffic, workload};
+use futures::FutureExt;
 use otto_core::cluster::state::{Standing, Wanted};
 use otto_core::ids::RunId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use turmoil::Sim;
 
 /// How long replicas have to become equal, when all is over.
@@ -69,12 +72,31 @@ impl World {
         behind
     }
 
+    /// The machines that lack some of what was stored.
+    fn short_of_stored(&self, members: &BTreeSet<u8>) -> Vec<String> {
+        let wanted = self.setup.scale.stored;
+        let alone = BTreeSet::from([0]);
+        let all = if self.setup.is_cluster() { members } else { &alone };
+        let counted = all.iter().filter(|_| wanted > 0).map(|machine| {
+            // A replica answers at once.
+            let replicas = self.control(*machine).replicas();
+            (machine, stored::count(&replicas).now_or_never().and_then(Result::ok))
+        });
+        let short = counted.filter(|(_, count)| *count != Some(wanted));
+        let told = short.map(|(machine, count)| {
+            format!("I1: control-{} has {count:?} of {wanted} stored runs", machine + 1)
+        });
+        told.collect()
+    }
+
     /// Reads what is left, and judges.
     pub(super) fn judge(mut self) -> Result<Simulated, String> {
         let simulated_ms = self.now_ms();
+        let simulated = determinism::machine_time();
         self.converge()?;
         let behind = if self.setup.is_cluster() { self.behind() } else { Vec::new() };
         let members = self.members();
+        let short = self.short_of_stored(&members);
         let Self { setup, machines, progress, sim, started, .. } = self;
         let history = machines.common.history.moments();
         let history_hash = machines.common.history.hash();
@@ -87,12 +109,21 @@ impl World {
         ending.behind = behind;
         judge_by_meant_plans(&setup, &history, &mut ending)?;
         let mut violations = invariants::judge(&history, &ending);
+        violations.extend(short);
         let panics = unwanted_panics();
         violations.extend(panics.into_iter().map(|panic| format!("P5: nobody wanted: {panic}")));
         if !progress.finished() {
             violations.push(format!("L1: after {simulated_ms} ms clients still wait for answers"));
         }
-        let took = determinism::machine_time().saturating_sub(started);
+        let ended = determinism::machine_time();
+        let (stored_ms, stored) = progress.stored.get().copied().unwrap_or((0, started));
+        let cost = Cost {
+            stored_ms,
+            storing_ms: whole_ms(stored.saturating_sub(started)),
+            simulating_ms: whole_ms(simulated.saturating_sub(stored)),
+            judging_ms: whole_ms(ended.saturating_sub(simulated)),
+            memory: most_memory(),
+        };
         let report = Report {
             seed: setup.seed,
             pipeline: setup.pipeline,
@@ -104,7 +135,8 @@ impl World {
             history_hash,
             moments: history.len(),
             simulated_ms,
-            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            took_ms: whole_ms(ended.saturating_sub(started)),
+            cost,
             disk_operations,
             runs: ending.runs.len(),
             marks: marks(&history),
@@ -114,6 +146,18 @@ impl World {
     }
 }
 
+fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The most memory that was resident of this process, in bytes; 0 where the kernel does not say.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
 /// Ends the one control process, and reads its disk twice.
 fn reread(setup: &Setup, control: &ControlHost, sim: Sim<'static>) -> Result<Ending, String> {
     let ControlHost { disk, logs, .. } = control;
@@ -121,8 +165,8 @@ fn reread(setup: &Setup, control: &ControlHost, sim: Sim<'static>) -> Result<End
     drop(sim);
     disk.repair();
     disk.set_full(false);
-    let first = audit::runs(disk)?;
-    let mut second = audit::runs(disk)?;
+    let first = audit::runs(disk, setup.scale.shards)?;
+    let mut second = audit::runs(disk, setup.scale.shards)?;
     if is_planted(setup, Bug::ReplicasDiffer) {
         spoil_replica(&mut second);
     }
