@@ -87,7 +87,8 @@ it in the list.
 </p>
 <table><thead><tr><th>s</th><th>host</th><th>what</th></tr></thead><tbody id="list"></tbody></table>
 <p id="tip" role="tooltip" hidden></p>
-<noscript><p>Without scripts nothing is drawn here; the command above prints it as text.</p></noscript>
+<noscript><p>Without scripts nothing is drawn here; the command above prints it as text.</p>
+</noscript>
 "#;
 
 fn data<'h>(history: &'h [Moment], traffic: &'h [Message]) -> Data<'h> {
