@@ -8,6 +8,27 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+/// A stage that only the agent can run that has the tool, and that is held in the middle of what it
+/// prints.
+const HELD: &str = r"
+pipeline {
+  runtime { special }
+  stage('Held') {
+    steps {
+      sh '''
+        { set +x; } 2> /dev/null
+        echo held >> OUT/truth
+        seq 1 500
+        touch OUT/begun
+        until [ -e OUT/go ]; do sleep 0.05; done
+        seq 501 1000
+      '''
+    }
+  }
+  stage('Last') { steps { sh 'echo last >> OUT/truth' } }
+}
+";
+
 /// The nodes of a cluster, by their number in this test; the first one has the data folder that
 /// commands of the world use.
 pub(super) struct City {
@@ -37,6 +58,47 @@ impl City {
         }
         city.await_voters(nodes);
         city
+    }
+
+    /// A city of three nodes of which the first leads everything, and of an agent that alone can
+    /// run the stage that is held.
+    pub(super) fn under_one_leader() -> Self {
+        let city = Self::of(3, HELD);
+        for node in ["n2", "n3"] {
+            city.succeed(1, &format!("otto nodes drain {node}"));
+        }
+        city.await_monarchy("n1");
+        city.world.make_tool("special/special");
+        let path = std::env::var("PATH").expect("a PATH");
+        let path = format!("{}:{path}", city.world.path("special").display());
+        city.serve_with(4, &city.invite("agent"), &[("PATH", &path)]);
+        city
+    }
+
+    /// Somebody runs that stage and follows its log; the leader dies in the middle, and neither the
+    /// run nor whoever follows notices. `start` starts a command, at that node or elsewhere.
+    pub(super) fn lose_leader_of_a_run(&self, start: impl Fn(u8, &str) -> Started) {
+        let run = start(2, "otto run --progress plain");
+        self.world.await_file("begun");
+        let log = start(3, "otto logs 1 Held -f");
+        until("the first half of the log", || log.said().contains("\n500\n"));
+        for node in ["n2", "n3"] {
+            self.succeed(1, &format!("otto nodes resume {node}"));
+        }
+        self.kill(1);
+        self.world.make_file("go");
+        self.await_whole(run, log);
+    }
+
+    /// Waits until the run has succeeded, and its log was shown without gap or double.
+    pub(super) fn await_whole(&self, run: Started, log: Started) {
+        let ended = run.ended();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let log = log.ended();
+        assert_eq!(log.code, Some(0), "{log:?}");
+        let numbers: Vec<u32> = log.stdout.lines().filter_map(|line| line.parse().ok()).collect();
+        assert_eq!(numbers, (1..=1000).collect::<Vec<u32>>(), "no gap and no double");
+        assert_eq!(self.world.truth(), ["held", "last"], "no step was executed twice");
     }
 
     /// The data folder of a node, as a path in the world.

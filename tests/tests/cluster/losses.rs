@@ -7,56 +7,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// A stage that only the agent can run that has the tool, and that is held in the middle of what it
-/// prints.
-const OTTOFILE: &str = r"
-pipeline {
-  runtime { special }
-  stage('Held') {
-    steps {
-      sh '''
-        { set +x; } 2> /dev/null
-        echo held >> OUT/truth
-        seq 1 500
-        touch OUT/begun
-        until [ -e OUT/go ]; do sleep 0.05; done
-        seq 501 1000
-      '''
-    }
-  }
-  stage('Last') { steps { sh 'echo last >> OUT/truth' } }
-}
-";
-
 #[test]
 fn the_leader_dies_while_a_step_runs_elsewhere() {
-    let city = City::of(3, OTTOFILE);
-    for node in ["n2", "n3"] {
-        city.succeed(1, &format!("otto nodes drain {node}"));
-    }
-    city.await_monarchy("n1");
-    city.world.make_tool("special/special");
-    let path = std::env::var("PATH").expect("a PATH");
-    let path = format!("{}:{path}", city.world.path("special").display());
-    city.serve_with(4, &city.invite("agent"), &[("PATH", &path)]);
-
-    let run = city.start(2, "otto run --progress plain");
-    city.world.await_file("begun");
-    let log = city.start(3, "otto logs 1 Held -f");
-    until("the first half of the log", || log.said().contains("\n500\n"));
-    for node in ["n2", "n3"] {
-        city.succeed(1, &format!("otto nodes resume {node}"));
-    }
-    city.kill(1);
-    city.world.make_file("go");
-    let ended = run.ended();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let log = log.ended();
-    assert_eq!(log.code, Some(0), "{log:?}");
-    let numbers: Vec<u32> = log.stdout.lines().filter_map(|line| line.parse().ok()).collect();
-    assert_eq!(numbers, (1..=1000).collect::<Vec<u32>>(), "no gap and no double");
-    assert_eq!(city.world.truth(), ["held", "last"], "no step was executed twice");
-
+    let city = City::under_one_leader();
+    city.lose_leader_of_a_run(|node, line| city.start(node, line));
     city.serve_again(1);
     city.await_voters(3);
     city.succeed(1, "otto logs 1 Held");

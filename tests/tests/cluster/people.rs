@@ -53,36 +53,9 @@ fn token(login: &str) -> &str {
     login.split_whitespace().last().expect("a token")
 }
 
-const HELD: &str = r"
-pipeline {
-  runtime { special }
-  stage('Held') {
-    steps {
-      sh '''
-        { set +x; } 2> /dev/null
-        echo held >> OUT/truth
-        seq 1 500
-        touch OUT/begun
-        until [ -e OUT/go ]; do sleep 0.05; done
-        seq 501 1000
-      '''
-    }
-  }
-  stage('Last') { steps { sh 'echo last >> OUT/truth' } }
-}
-";
-
 #[test]
 fn the_node_that_leads_and_that_people_speak_with_is_lost() {
-    let city = City::of(3, HELD);
-    for node in ["n2", "n3"] {
-        city.succeed(1, &format!("otto nodes drain {node}"));
-    }
-    city.await_monarchy("n1");
-    city.world.make_tool("special/special");
-    let path = std::env::var("PATH").expect("a PATH");
-    let path = format!("{}:{path}", city.world.path("special").display());
-    city.serve_with(4, &city.invite("agent"), &[("PATH", &path)]);
+    let city = City::under_one_leader();
     let bob = Person::new(&city, "bob");
     bob.sign_in(1, "");
     let context = city.world.path("bob/config/otto/contexts/city.json");
@@ -91,22 +64,7 @@ fn the_node_that_leads_and_that_people_speak_with_is_lost() {
     assert_eq!(addresses.first(), Some(&Value::from(city.address(1))), "it is tried first");
     assert_eq!(addresses.len(), 3, "the others were learned");
 
-    let run = bob.start("otto run --progress plain");
-    city.world.await_file("begun");
-    let log = bob.start("otto logs 1 Held -f");
-    until("the first half of the log", || log.said().contains("\n500\n"));
-    for node in ["n2", "n3"] {
-        city.succeed(1, &format!("otto nodes resume {node}"));
-    }
-    city.kill(1);
-    city.world.make_file("go");
-    let ended = run.ended();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let log = log.ended();
-    assert_eq!(log.code, Some(0), "{log:?}");
-    let numbers: Vec<u32> = log.stdout.lines().filter_map(|line| line.parse().ok()).collect();
-    assert_eq!(numbers, (1..=1000).collect::<Vec<u32>>(), "no gap and no double");
-    assert_eq!(city.world.truth(), ["held", "last"], "no step was executed twice");
+    city.lose_leader_of_a_run(|_, line| bob.start(line));
     let runs: Value = serde_json::from_str(&bob.succeed("otto runs --json")).expect("JSON");
     assert_eq!((runs.as_array().map(Vec::len), &runs[0]["by"]), (Some(1), &Value::from("bob")));
     city.end();
