@@ -38,10 +38,11 @@ impl Survival {
     pub fn advice(&self) -> Option<String> {
         let Self { voters, reachable, losses } = *self;
         match losses {
-            None => Some(format!(
-                "{reachable} of {voters} voters can be reached, and {} must: bring nodes back",
-                voters / 2 + 1
-            )),
+            None => Some(
+                "nothing can be decided, and nothing is lost: start the missing nodes again; where \
+                 their disks are gone for good, restore a backup with `otto-node restore`"
+                    .to_owned(),
+            ),
             Some(0) if voters == 1 => {
                 Some("join two more nodes, so that one may be lost".to_owned())
             }
@@ -63,8 +64,14 @@ impl Survival {
 impl fmt::Display for Survival {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.losses {
-            None => f.write_str("cannot agree on anything now"),
-            Some(0) => f.write_str("survives the loss of no node"),
+            None => {
+                let Self { voters, reachable, .. } = *self;
+                let are = if reachable == 1 { "is" } else { "are" };
+                let majority = voters / 2 + 1;
+                write!(f, "no majority: {reachable} of {voters} voters {are} there, and ")?;
+                write!(f, "{majority} must be")
+            }
+            Some(0) => f.write_str("does not survive the loss of a node"),
             Some(1) => f.write_str("survives the loss of 1 node"),
             Some(losses) => write!(f, "survives the loss of {losses} nodes"),
         }

@@ -188,7 +188,7 @@ impl Client {
                 return Err(Failure::Final(ApiError::Refused(error.detail).into()));
             }
             Ok(Err(RpcError::Server(error))) => {
-                return Err(Failure::Passing(ApiError::NotReady(error.to_string()).into()));
+                return Err(Failure::Passing(ApiError::NotReady(error.detail).into()));
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer in {} s", allowed.as_secs()),

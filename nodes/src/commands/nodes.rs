@@ -7,6 +7,7 @@ use crate::rpc::cluster::{ChangeMember, ClusterAgent, ClusterView, NodeView};
 use clap::{Args, Subcommand};
 use otto_core::cluster::state::{Standing, Wanted};
 use otto_core::ids::{AgentId, NodeId};
+use otto_core::time::Span;
 use serde_json::{Value, json};
 
 /// The command's arguments.
@@ -128,7 +129,8 @@ fn table(view: &ClusterView, paint: Paint) -> String {
     let survival = view.survival.to_string();
     let survival =
         if view.survival.is_worrying() { paint.warning(&survival) } else { paint.good(&survival) };
-    let store = if view.shared_store { "" } else { "; logs and artifacts do not" };
+    let survives = view.survival.losses.is_some_and(|losses| losses > 0);
+    let store = if survives && !view.shared_store { "; logs and artifacts do not" } else { "" };
     text + &format!("{agents}\n{survival}{store}\n")
 }
 
@@ -136,7 +138,11 @@ fn table(view: &ClusterView, paint: Paint) -> String {
 fn state(node: &NodeView) -> String {
     let mut parts = Vec::new();
     if !node.live.reachable {
-        parts.push("not reachable".to_owned());
+        let span = Span::seconds(node.live.silent_ms / 1000);
+        parts.push(match span.0 {
+            0 => "not reachable".to_owned(),
+            _ => format!("not reachable for {span}"),
+        });
     }
     match (node.standing, node.live.leads) {
         (Standing::Joined, _) => parts.push("joins".to_owned()),
@@ -160,10 +166,17 @@ fn state(node: &NodeView) -> String {
 fn warnings(view: &ClusterView) -> Vec<String> {
     let survival = view.survival.advice();
     let lost = |node: &&NodeView| !node.live.reachable;
-    let lost = view.nodes.iter().filter(lost).map(|it| format!("{} is not reachable", it.node));
+    let lost = view.nodes.iter().filter(lost).map(|it| {
+        let at = it.addresses.first().map_or(&it.name, |address| address);
+        format!("{} does not answer at {at}: see that `otto-node serve` runs there", it.node)
+    });
+    let recalled = view.recalled_by.map(|node| {
+        let why = "nobody leads the cluster at the moment";
+        format!("{why}: this is what {node} knows, and may be a little old")
+    });
     let possible = Some(view.possible_level()).filter(|level| *level > view.level);
     let level = possible.map(|to| format!("the level can be raised to {to}: otto upgrade --raise"));
-    survival.into_iter().chain(lost).chain(level).collect()
+    recalled.into_iter().chain(survival).chain(lost).chain(level).collect()
 }
 
 fn page(view: &ClusterView) -> Value {
@@ -176,6 +189,7 @@ fn page(view: &ClusterView) -> Value {
             "draining": node.wanted == Wanted::Drain,
             "leaving": matches!(node.wanted, Wanted::Leave { .. }),
             "reachable": node.live.reachable,
+            "silent_ms": node.live.silent_ms,
             "leads": node.live.leads,
             "lag": node.live.lag,
             "joined": clock::for_programs(node.joined),
@@ -200,6 +214,7 @@ fn page(view: &ClusterView) -> Value {
         "reachable_voters": view.survival.reachable,
         "survivable_losses": view.survival.losses,
         "shared_store": view.shared_store,
+        "recalled_by": view.recalled_by.map(|node| node.to_string()),
         "warnings": warnings(view),
     })
 }
@@ -238,11 +253,12 @@ mod tests {
             agents: Vec::new(),
             survival,
             shared_store,
+            recalled_by: None,
         }
     }
 
     fn healthy() -> ClusterView {
-        let live = |leads, lag| Live { reachable: true, leads, lag };
+        let live = |leads, lag| Live { reachable: true, leads, lag, silent_ms: 0 };
         let nodes = vec![
             node(1, Standing::Voter, Wanted::Serve, live(5, 0)),
             node(2, Standing::Voter, Wanted::Drain, live(0, 3)),
@@ -278,26 +294,35 @@ survives the loss of 1 node
 
     #[test]
     fn what_worries_is_said() {
-        let gone = Live::default();
-        let here = Live { reachable: true, leads: 9, lag: 0 };
+        let gone = Live { silent_ms: 75_400, ..Live::default() };
+        let here = Live { reachable: true, leads: 9, lag: 0, silent_ms: 0 };
         let nodes = vec![
             node(1, Standing::Voter, Wanted::Serve, here),
             node(2, Standing::Voter, Wanted::Serve, gone),
             node(3, Standing::Learner, Wanted::Serve, Live { leads: 0, lag: 120, ..here }),
             node(4, Standing::Joined, Wanted::Leave { emptied: false }, gone),
         ];
-        let view = view(nodes, Survival::of(2, 1), false);
+        let mut view = view(nodes, Survival::of(2, 1), false);
+        view.recalled_by = Some(NodeId(1));
         let text = table(&view, Paint::plain());
         for part in [
-            "n2  not reachable  ",
+            "n2  not reachable for 1m15s  ",
             "n3  receives all shards, 120 entries behind  ",
-            "n4  not reachable, joins, leaves for good  ",
-            "cannot agree on anything now; logs and artifacts do not",
+            "n4  not reachable for 1m15s, joins, leaves for good  ",
+            "no majority: 1 of 2 voters is there, and 2 must be\n",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
         let warnings = warnings(&view);
-        assert_eq!(warnings.len(), 3, "{warnings:?}");
+        for (warning, part) in warnings.iter().zip([
+            "this is what n1 knows",
+            "start the missing nodes again",
+            "n2 does not answer at 10.0.0.2:7301",
+            "n4 does not answer at",
+        ]) {
+            assert!(warning.contains(part), "{part:?} is missing in {warnings:?}");
+        }
+        assert_eq!(warnings.len(), 4, "{warnings:?}");
         let page = page(&view);
         assert_eq!(page["survivable_losses"], serde_json::Value::Null);
         assert_eq!(page["nodes"][3]["leaving"], true);

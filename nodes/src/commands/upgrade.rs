@@ -306,6 +306,7 @@ mod tests {
             agents: Vec::new(),
             survival: Survival::of(1, 1),
             shared_store: false,
+            recalled_by: None,
         }
     }
 

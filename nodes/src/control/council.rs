@@ -19,10 +19,22 @@ pub(super) struct Council(pub(super) Option<Membership>);
 impl Council {
     pub(super) async fn view(&self) -> Result<ClusterView, ApiError> {
         let membership = self.membership()?;
-        let cluster = membership.reception.admission.view().await?;
-        let live = membership.live.borrow().clone();
+        let majority = &membership.majority;
+        let asked = tokio::select! {
+            biased;
+            asked = membership.reception.admission.view() => asked,
+            () = majority.is_lost() => Err(Denial::NotHere),
+        };
+        let (known, live) = majority.recall();
+        let (cluster, recalled_by) = match asked {
+            Ok(cluster) => (cluster, None),
+            // What this node knows is what whoever has to mend it must see.
+            Err(Denial::NotHere | Denial::Unanswered(_)) => (known, Some(majority.me)),
+            Err(refused @ Denial::Refused(_)) => return Err(refused.into()),
+        };
         let view = ClusterView::of(&cluster, &live, membership.shared_store);
-        view.ok_or_else(|| ApiError::NotReady("the cluster is being founded".to_owned()))
+        let founding = || ApiError::NotReady("the cluster is being founded".to_owned());
+        Ok(ClusterView { recalled_by, ..view.ok_or_else(founding)? })
     }
 
     pub(super) async fn change(
@@ -41,7 +53,9 @@ impl Council {
     }
 
     pub(super) async fn tokens(&self) -> Result<Vec<TokenView>, ApiError> {
-        let cluster = self.membership()?.reception.admission.view().await?;
+        let membership = self.membership()?;
+        let cluster = membership.reception.admission.view().await;
+        let cluster = cluster.map_err(|denial| explained(denial, membership))?;
         Ok(TokenView::all(&cluster))
     }
 
@@ -77,13 +91,24 @@ impl Council {
     }
 
     async fn wish(&self, wish: Wish) -> Result<Arc<Cluster>, ApiError> {
-        Ok(self.membership()?.reception.admission.wish(wish).await?)
+        let membership = self.membership()?;
+        let wished = membership.reception.admission.wish(wish).await;
+        wished.map_err(|denial| explained(denial, membership))
     }
 
     fn membership(&self) -> Result<&Membership, ApiError> {
         let alone = "ask about a cluster: this node belongs to none; \
                      found one with `otto-node serve`, or sign in to one with `otto login`";
         self.0.as_ref().ok_or_else(|| ApiError::Refused(alone.to_owned()))
+    }
+}
+
+/// Why the cluster gave no answer, where that is known.
+fn explained(denial: Denial, membership: &Membership) -> ApiError {
+    match (&denial, membership.majority.lack()) {
+        (Denial::NotHere, Some(lack)) => ApiError::NotReady(lack),
+        (Denial::Unanswered(_), Some(lack)) => ApiError::Unknown(lack),
+        (Denial::NotHere | Denial::Unanswered(_) | Denial::Refused(_), _) => denial.into(),
     }
 }
 

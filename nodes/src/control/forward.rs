@@ -10,6 +10,7 @@
 //! Lists are put together from all nodes that lead anything. Agents are not forwarded for: they
 //! find the leaders themselves, by the routes that come with the answers to their bids.
 
+use super::Majority;
 use super::shards::{OpenShard, leader};
 use crate::replica::Standing;
 use crate::rpc::api::{AgentView, ApiError, Listed, ReadBlob};
@@ -100,6 +101,8 @@ pub(crate) struct Forward {
     pub(super) shards: Arc<Vec<OpenShard>>,
     /// Nobody else, where this node is alone.
     pub(super) neighbours: Option<Neighbours>,
+    /// Whether a majority is there; nothing where this node is alone.
+    pub(super) majority: Option<Majority>,
 }
 
 impl Forward {
@@ -116,8 +119,21 @@ impl Forward {
                 None => Way::Nowhere(shard),
             },
             // It is led here, or who leads it shows soon.
-            None => Way::Here,
+            None if open.is_none_or(is_led) || self.majority.is_none() => Way::Here,
+            None => Way::Nowhere(shard),
         }
+    }
+
+    /// A shard that nobody leads now, as far as this node knows.
+    fn leaderless(&self) -> Option<ShardId> {
+        let open = self.shards.iter().find(|open| !is_led(open));
+        open.filter(|_| self.majority.is_some()).map(|open| open.shard)
+    }
+
+    /// Why nobody answers for a shard.
+    fn leads_nobody(&self, shard: ShardId) -> String {
+        let lack = self.majority.as_ref().and_then(Majority::lack);
+        lack.unwrap_or_else(|| format!("nobody leads shard {shard} now"))
     }
 
     /// Carries a client's call there, for as long as that node leads.
@@ -185,6 +201,14 @@ impl Forward {
             nodes_version: directory.version,
             leaders: self.shards.iter().filter_map(leads).collect(),
         });
+    }
+}
+
+/// Whether a shard serves here, or another node is known to lead it.
+fn is_led(open: &OpenShard) -> bool {
+    match *open.standing.borrow() {
+        Standing::Serving { .. } | Standing::Following { leader: Some(_) } => true,
+        Standing::Following { leader: None } | Standing::Opening | Standing::Ended => false,
     }
 }
 
@@ -306,7 +330,7 @@ impl Serve for Forwarding {
         };
         match forward.way(project_of(&request)) {
             Way::Here => {}
-            Way::Nowhere(shard) => return Err(later(format!("nobody leads shard {shard} now"))),
+            Way::Nowhere(shard) => return Err(later(forward.leads_nobody(shard))),
             Way::There(shard, node, address) => {
                 let request = packed(&door, request).await;
                 let answer = forward.client((shard, node), &address, caller, request).await;
@@ -318,6 +342,10 @@ impl Serve for Forwarding {
         }
         Ok(match request {
             Req::Runs { list } if list.project.is_none() => {
+                if let Some(shard) = forward.leaderless() {
+                    // A list without its runs would be a lie.
+                    return Err(later(forward.leads_nobody(shard)));
+                }
                 let others = forward.others(&caller, || Req::Runs { list: list.clone() }).await;
                 Resp::Runs(all_runs(door.side.runs(list.clone()).await, others, list.limit))
             }

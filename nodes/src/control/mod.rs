@@ -10,6 +10,7 @@ mod council;
 mod denial;
 mod desk;
 pub(crate) mod forward;
+mod majority;
 mod presence;
 mod shards;
 mod shelves;
@@ -18,6 +19,7 @@ pub(crate) mod tests;
 
 pub(crate) use desk::stage_view;
 pub use forward::{Directory, HopError, Hops, Neighbours};
+pub use majority::Majority;
 pub use presence::Presence;
 pub use shards::{OpenShard, OpenStore};
 
@@ -26,7 +28,6 @@ use crate::identity::door::Reception;
 use crate::network::SharedListener;
 use crate::replica::{Shards, ShardsConfig, SharedPeers};
 use crate::rpc::api::Successor;
-use crate::rpc::cluster::Live;
 use crate::rpc::peer_door::Keeping;
 use crate::rpc::porter::Porter;
 use crate::rpc::server::{Doors, serve};
@@ -43,10 +44,8 @@ use otto_actors::ports::clock::SharedClock;
 use otto_actors::ports::logs::SharedLogs;
 use otto_actors::ports::sabotage::SharedSabotage;
 use otto_core::cluster::register::Register;
-use otto_core::ids::NodeId;
 use shards::Reign;
 use shelves::{BlobsOfAll, LogsOfAll};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,8 +94,8 @@ pub struct Membership {
     pub register: watch::Receiver<Arc<Register>>,
     /// What receives newcomers, and asks the cluster on behalf of people.
     pub reception: Arc<Reception>,
-    /// How the nodes are at this moment; whoever replicates among them keeps it up.
-    pub live: watch::Receiver<BTreeMap<NodeId, Live>>,
+    /// What this node knows by itself of the nodes, whoever leads.
+    pub majority: Majority,
     /// Whether artifacts and sealed logs outlive the node that keeps them.
     pub shared_store: bool,
     /// The cluster's actors, which answer other nodes where its own shard is led here.
@@ -197,7 +196,8 @@ pub async fn attend(
         .take()
         .map(|archive| Pictures::new(archive, neighbours.clone(), config.build.clone(), clock));
     let others = neighbours.clone();
-    let forward = Forward { side: side.clone(), shards: Arc::clone(&open), neighbours };
+    let majority = membership.as_ref().map(|membership| membership.majority.clone());
+    let forward = Forward { side: side.clone(), shards: Arc::clone(&open), neighbours, majority };
     let leading = Reign::begin(&side, &open, store.incarnation, forward.clone()).await;
     let presence = Presence::default();
     let (endings, mut ended) = mpsc::channel(1);

@@ -17,6 +17,14 @@ pub struct Live {
     pub leads: u32,
     /// How many entries it lacks of the shard that it lags behind most in.
     pub lag: u64,
+    /// For how long it has not answered, where it does not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub silent_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The cluster, as `otto nodes` shows it.
@@ -39,6 +47,9 @@ pub struct ClusterView {
     /// Whether artifacts and sealed logs outlive the node that keeps them.
     #[serde(default)]
     pub shared_store: bool,
+    /// Set where nobody leads the cluster now: this is what one node knows by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recalled_by: Option<NodeId>,
 }
 
 /// A node of a cluster.
@@ -121,6 +132,7 @@ impl ClusterView {
             agents: agents.collect(),
             survival: cluster.survival(&reachable.collect()),
             shared_store,
+            recalled_by: None,
         })
     }
 }

@@ -247,7 +247,7 @@ fn cluster_frames(frames: &mut Frames) {
         wanted: Wanted::Leave { emptied: true },
         joined: Timestamp(1),
         certificate_until: Timestamp(2),
-        live: Live { reachable: true, leads: 3, lag: 4 },
+        live: Live { reachable: true, leads: 3, lag: 4, silent_ms: 0 },
         levels: Some(Levels { oldest: 1, newest: 2 }),
     };
     let agent = ClusterAgent {
@@ -265,6 +265,7 @@ fn cluster_frames(frames: &mut Frames) {
         agents: vec![agent],
         survival: Survival::of(3, 3),
         shared_store: true,
+        recalled_by: None,
     };
     frames.response("client cluster view", Ok(Resp::Cluster(Ok(view))));
     let (by, expires) = ("ada".to_owned(), Timestamp(2));

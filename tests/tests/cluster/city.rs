@@ -1,6 +1,8 @@
 //! A cluster on one machine.
 
-use crate::world::{Ended, Started, World, until};
+use crate::world::{Ended, Process, Started, World, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -196,6 +198,23 @@ impl City {
         }
         self.ended(node);
         self.await_end(node);
+    }
+
+    /// Stops the control process of a node where it is: its connections stay, and nothing answers.
+    pub(super) fn freeze(&self, node: u8) {
+        self.signal(node, Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub(super) fn thaw(&self, node: u8) {
+        self.signal(node, Signal::SIGCONT);
+    }
+
+    fn signal(&self, node: u8, signal: Signal) {
+        let family = self.world.node_at(&Self::folder(node));
+        let control = Process::named(&family, "otto-control").expect("a control process");
+        let control = i32::try_from(control).expect("a process id");
+        kill(Pid::from_raw(control), signal).expect("it is ours");
     }
 
     fn await_end(&self, node: u8) {

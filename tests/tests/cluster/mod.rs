@@ -7,4 +7,5 @@ mod city;
 mod entrance;
 mod growth;
 mod losses;
+mod majority;
 mod people;

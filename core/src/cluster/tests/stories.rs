@@ -231,11 +231,11 @@ fn what_a_cluster_survives_is_said() {
         assert_eq!(survival.is_worrying(), worrying, "{voters} {reachable}");
         assert_eq!(survival.advice().is_some(), advised, "{voters} {reachable}");
     };
-    check(1, 1, "survives the loss of no node", true, true);
-    check(2, 2, "survives the loss of no node", true, true);
+    check(1, 1, "does not survive the loss of a node", true, true);
+    check(2, 2, "does not survive the loss of a node", true, true);
     check(3, 3, "survives the loss of 1 node", false, false);
-    check(3, 2, "survives the loss of no node", true, true);
-    check(3, 1, "cannot agree on anything now", true, true);
+    check(3, 2, "does not survive the loss of a node", true, true);
+    check(3, 1, "no majority: 1 of 3 voters is there, and 2 must be", true, true);
     check(4, 4, "survives the loss of 1 node", false, true);
     check(5, 5, "survives the loss of 2 nodes", false, false);
     check(5, 4, "survives the loss of 1 node", false, true);

@@ -1,4 +1,4 @@
-//! How the clocks of the other nodes compare with this one's.
+//! Which other nodes answer, and how their clocks compare with this one's.
 //!
 //! ```text
 //!   this node   sent ───────────── received        the other's answer was given somewhere between,
@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A node whose clock is off the others' leads nothing, for timers would ring at the wrong time. No
-//! clock is ever set by this: whoever is off finds out, and lets others lead.
+//! clock is ever set by this: whoever is off finds out, and lets others lead. Every node is asked,
+//! whoever leads: so it is known which ones are there when nobody leads any more, too.
 
 use crate::rpc::peer_link::PeerLinks;
 use futures::future::join_all;
@@ -15,7 +16,7 @@ use otto_core::cluster::Cluster;
 use otto_core::ids::NodeId;
 use otto_core::time::Timestamp;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -25,14 +26,25 @@ const ALLOWED: Duration = Duration::from_millis(450);
 const MOST_WRONG_MS: u64 = 200;
 /// For so long a comparison counts: clocks drift, and one may have been set since.
 const KEPT: Duration = Duration::from_secs(5);
+/// A node that has not answered for so long, which is several questions, is not there.
+const ABSENT: Duration = Duration::from_millis(2500);
 
-/// What is known of the others' clocks.
+/// What is known of the others and their clocks.
 #[derive(Debug)]
 pub(super) struct Clocks {
     me: NodeId,
     clock: SharedClock,
     links: Arc<PeerLinks>,
+    /// When this node began to ask.
+    since: Instant,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
     compared: BTreeMap<NodeId, Compared>,
+    /// When each was asked that answered, the last time.
+    heard: BTreeMap<NodeId, Instant>,
 }
 
 /// One comparison.
@@ -48,27 +60,57 @@ struct Compared {
 
 impl Clocks {
     pub(super) fn new(me: NodeId, clock: SharedClock, links: Arc<PeerLinks>) -> Self {
-        Self { me, clock, links, compared: BTreeMap::new() }
+        Self { me, clock, links, since: Instant::now(), known: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks all other nodes for the time, all at once.
-    pub(super) async fn compare(&mut self, cluster: &Cluster) {
+    pub(super) async fn compare(&self, cluster: &Cluster) {
         let others = cluster.nodes().filter(|(node, _)| *node != self.me);
         let asked = others.filter_map(|(node, member)| {
             let address = member.addresses.first()?.clone();
             let (clock, links) = (self.clock.clone(), Arc::clone(&self.links));
             Some(async move {
-                let sent = clock.now();
+                let (asked, sent) = (Instant::now(), clock.now());
                 let told = links.clock(&address, ALLOWED).await.ok()?;
-                Some((node, compared(sent, told, clock.now())))
+                Some((node, asked, compared(sent, told, clock.now())))
             })
         });
-        for (node, compared) in join_all(asked).await.into_iter().flatten() {
-            self.take_in(node, compared);
+        let answers = join_all(asked).await;
+        let mut known = self.known();
+        for (node, asked, compared) in answers.into_iter().flatten() {
+            known.heard.insert(node, asked);
+            known.take_in(node, compared);
         }
-        self.compared.retain(|_, compared| compared.at.elapsed() < KEPT);
+        known.compared.retain(|_, compared| compared.at.elapsed() < KEPT);
     }
 
+    /// For how long a node has not answered. Who never did was not asked before this node began.
+    pub(super) fn silence(&self, node: NodeId) -> Duration {
+        if node == self.me {
+            return Duration::ZERO;
+        }
+        self.known().heard.get(&node).unwrap_or(&self.since).elapsed()
+    }
+
+    /// Whether a node answers.
+    pub(super) fn is_there(&self, node: NodeId) -> bool {
+        self.silence(node) < ABSENT
+    }
+
+    /// How far a node's clock is ahead of this node's; `None` where that is not known now.
+    pub(super) fn ahead_ms(&self, node: NodeId) -> Option<i64> {
+        if node == self.me {
+            return Some(0);
+        }
+        self.known().compared.get(&node).map(|compared| compared.ahead_ms)
+    }
+}
+
+impl Known {
     /// Keeps what says more: the closer comparison, but none that is old.
     fn take_in(&mut self, node: NodeId, new: Compared) {
         if new.wrong_ms > MOST_WRONG_MS {
@@ -80,14 +122,6 @@ impl Clocks {
         if !closer {
             self.compared.insert(node, new);
         }
-    }
-
-    /// How far a node's clock is ahead of this node's; `None` where that is not known now.
-    pub(super) fn ahead_ms(&self, node: NodeId) -> Option<i64> {
-        if node == self.me {
-            return Some(0);
-        }
-        self.compared.get(&node).map(|compared| compared.ahead_ms)
     }
 }
 

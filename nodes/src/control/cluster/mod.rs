@@ -21,7 +21,7 @@ mod upkeep;
 pub use founding::found;
 
 use super::shards::TermJournal;
-use super::{Directory, Membership, Neighbours, OpenShard};
+use super::{Directory, Majority, Membership, Neighbours, OpenShard};
 use crate::identity::authority::Authority;
 use crate::identity::door::Reception;
 use crate::network::SharedListener;
@@ -108,7 +108,7 @@ impl Citizen {
         let seat = Seat {
             side: cluster.clone(),
             standing: meta.standing.clone(),
-            known: knows,
+            known: knows.clone(),
             links: Arc::clone(&links),
         };
         let admission = Arc::new(seat.clone());
@@ -120,7 +120,7 @@ impl Citizen {
                 admission,
                 incarnation: shards.incarnation(),
             }),
-            live: lives,
+            majority: Majority { me, known: knows, live: lives },
             shared_store,
             cluster: Some(cluster),
         };

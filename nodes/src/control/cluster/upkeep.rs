@@ -4,7 +4,7 @@ use super::News;
 use super::clocks::Clocks;
 use crate::control::Directory;
 use crate::replica::balance::{self, Fitness, Led};
-use crate::replica::{ChangeError, GroupView, Shards, Standing};
+use crate::replica::{ChangeError, GroupView, Member as GroupMember, Shards, Standing};
 use crate::rpc::cluster::Live;
 use otto_core::cluster::Cluster;
 use otto_core::cluster::duty::Duty;
@@ -31,15 +31,29 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Goes on for ever.
-    pub(super) async fn run(mut self) {
-        for look in 0_u32.. {
+    /// Goes on for ever. A move takes seconds, and what there is to see is told meanwhile.
+    pub(super) async fn run(self) {
+        futures::future::join(self.look(), self.tend()).await;
+    }
+
+    /// Tells the rest of the process how the cluster is.
+    async fn look(&self) {
+        loop {
             self.learn();
             let cluster = Arc::clone(&self.news.known.borrow());
             self.clocks.compare(&cluster).await;
+            let lives = self.lives(&cluster, &self.shards.views());
+            self.news.live.send_if_modified(|live| replace(live, lives));
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// Does what the cluster owes to the groups that are led here.
+    async fn tend(&self) {
+        for look in 0_u32.. {
+            let cluster = Arc::clone(&self.news.known.borrow());
             let views = self.shards.views();
-            self.news.live.send_if_modified(|live| replace(live, lives(&cluster, &views)));
-            let fitness = self.fitness(&cluster, &views);
+            let fitness = self.fitness(&cluster);
             self.shards.set_off_time(!balance::keeps_time(&fitness, self.me));
             let led =
                 views.iter().filter(|group| matches!(group.standing, Standing::Serving { .. }));
@@ -115,7 +129,7 @@ impl Upkeep {
         views: &[GroupView],
         for_balance: bool,
     ) {
-        let groups: Vec<Led> = views.iter().filter_map(led).collect();
+        let groups: Vec<Led> = views.iter().filter_map(|group| self.led(group)).collect();
         let must = !balance::fit(fitness).contains(&self.me);
         if !must && !for_balance {
             return;
@@ -133,36 +147,49 @@ impl Upkeep {
 
 impl Upkeep {
     /// How fit each node is to lead.
-    fn fitness(&self, cluster: &Cluster, views: &[GroupView]) -> BTreeMap<NodeId, Fitness> {
-        let there = |node: NodeId| {
-            let mut seen = views.iter().flat_map(|group| &group.members);
-            seen.any(|member| member.node == node && member.there)
-        };
+    fn fitness(&self, cluster: &Cluster) -> BTreeMap<NodeId, Fitness> {
         let of = |(node, member): (NodeId, &Member)| {
             let drains = member.wanted != Wanted::Serve;
             // Who does not vote yet does not say what time it is, either: else a lone voter
             // could neither lead nor give away what it leads.
             let votes = member.standing == Progress::Voter;
             let clock_ahead_ms = self.clocks.ahead_ms(node).filter(|_| votes);
-            (node, Fitness { drains, there: there(node), clock_ahead_ms })
+            (node, Fitness { drains, there: self.clocks.is_there(node), clock_ahead_ms })
         };
         cluster.nodes().map(of).collect()
     }
-}
 
-/// How each node is at this moment, as far as this one sees it.
-fn lives(cluster: &Cluster, views: &[GroupView]) -> BTreeMap<NodeId, Live> {
-    let of = |node: NodeId| {
-        let seen =
-            || views.iter().flat_map(|group| &group.members).filter(|member| member.node == node);
-        let leads = views.iter().filter(|group| group.leader == Some(node)).count();
-        Live {
-            reachable: seen().any(|member| member.there),
-            leads: u32::try_from(leads).unwrap_or(u32::MAX),
-            lag: seen().filter_map(|member| member.lag).max().unwrap_or(0),
-        }
-    };
-    cluster.nodes().map(|(node, _)| (node, of(node))).collect()
+    /// How each node is at this moment, as far as this one sees it.
+    fn lives(&self, cluster: &Cluster, views: &[GroupView]) -> BTreeMap<NodeId, Live> {
+        let of = |node: NodeId| {
+            let reachable = self.clocks.is_there(node);
+            let seen = views.iter().flat_map(|group| &group.members);
+            let seen = seen.filter(|member| member.node == node);
+            // Who hears no majority may think that it leads, and serves nobody.
+            let leads = |group: &&GroupView| {
+                let serves = matches!(group.standing, Standing::Serving { .. });
+                group.leader == Some(node) && (node != self.me || serves)
+            };
+            let leads = views.iter().filter(leads).count();
+            let silence = if reachable { Duration::ZERO } else { self.clocks.silence(node) };
+            Live {
+                reachable,
+                leads: if reachable { u32::try_from(leads).unwrap_or(u32::MAX) } else { 0 },
+                lag: seen.filter_map(|member| member.lag).max().unwrap_or(0),
+                silent_ms: u64::try_from(silence.as_millis()).unwrap_or(u64::MAX),
+            }
+        };
+        cluster.nodes().map(|(node, _)| (node, of(node))).collect()
+    }
+
+    /// Who leads a group, and who could: nothing of a group that nobody leads.
+    fn led(&self, group: &GroupView) -> Option<Led> {
+        let there = |member: &&GroupMember| member.votes && self.clocks.is_there(member.node);
+        let caught_up = |member: &&GroupMember| member.lag.is_none_or(|lag| lag < CLOSE);
+        let voters = group.members.iter().filter(there).filter(caught_up);
+        let voters = voters.map(|member| member.node).collect();
+        Some(Led { shard: group.shard, leader: group.leader?, voters })
+    }
 }
 
 /// Whether something else stands there now.
@@ -170,14 +197,6 @@ fn replace<T: PartialEq>(slot: &mut T, new: T) -> bool {
     let differs = *slot != new;
     *slot = new;
     differs
-}
-
-/// Who leads a group, and who could: nothing of a group that nobody leads.
-fn led(group: &GroupView) -> Option<Led> {
-    let voters = group.members.iter().filter(|member| member.votes && member.there);
-    let caught_up = voters.filter(|member| member.lag.is_none_or(|lag| lag < CLOSE));
-    let voters = caught_up.map(|member| member.node).collect();
-    Some(Led { shard: group.shard, leader: group.leader?, voters })
 }
 
 /// So many entries behind a voter is close enough to lead in a moment.

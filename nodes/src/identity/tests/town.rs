@@ -2,7 +2,7 @@
 //! cluster decides is kept in memory.
 
 use crate::client::Client;
-use crate::control::{ControlConfig, Ending, Membership, Outside, Platform, run_control};
+use crate::control::{ControlConfig, Ending, Majority, Membership, Outside, Platform, run_control};
 use crate::identity::authority::{Authority, new_key, request};
 use crate::identity::door::{Admission, Reception};
 use crate::identity::files::Folder;
@@ -154,12 +154,14 @@ impl Town {
         let (address, pin) = (listener.address().unwrap().to_string(), authority.fingerprint());
         let reception = Arc::new(Reception { authority, admission: hall.clone(), incarnation: 1 });
         let listener = Arc::new(listener);
-        let here = Live { reachable: true, leads: 2, lag: 0 };
+        let here = Live { reachable: true, leads: 2, ..Live::default() };
+        let live = watch::channel(BTreeMap::from([(NodeId::FIRST, here)])).1;
+        let known = watch::channel(Arc::default()).1;
         let membership = Membership {
             listener,
             register: hall.register.subscribe(),
             reception,
-            live: watch::channel(BTreeMap::from([(NodeId::FIRST, here)])).1,
+            majority: Majority { me: NodeId::FIRST, known, live },
             shared_store: false,
             cluster: None,
         };
