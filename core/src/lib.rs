@@ -17,6 +17,7 @@ pub mod journal;
 pub mod lease;
 pub mod plan;
 pub mod project;
+pub mod release;
 pub mod run;
 pub mod step;
 pub mod time;

@@ -7,9 +7,9 @@ use super::duty::EndReason;
 use super::event::{Entry, Event};
 use super::outcome::{AttemptEnd, Outcome, Section, StepChange, StepFact, StepPlace};
 use super::state::{AttemptState, Phase};
-use crate::gate::Gate;
 use crate::ids::{AgentRef, Attempt, Epoch, StageId};
 use crate::plan::{Plan, Stage};
+use crate::release::{self, NotYet};
 use crate::time::Timestamp;
 use crate::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,7 +108,9 @@ impl Draft {
         if submission.plan != self.run.plan.hash() {
             return Err(Refusal::WrongPlan);
         }
-        self.run.plan.stages.iter().try_for_each(carried_out)?;
+        if let Some(NotYet { stage, what }) = release::not_yet(&self.run.plan) {
+            return Err(Refusal::NotYet { path: self.run.plan.stage(stage).path.clone(), what });
+        }
         if let Some(earlier) = &submission.continues {
             known_stages(&self.run.plan, earlier)?;
         }
@@ -312,33 +314,6 @@ fn has_step(stage: &Stage, place: StepPlace) -> bool {
         Section::Finally => &stage.finally,
     };
     usize::try_from(place.index).is_ok_and(|index| index < steps.len())
-}
-
-/// Refuses what this build would have to pass over in silence.
-fn carried_out(stage: &Stage) -> Result<(), Refusal> {
-    let gates = stage.gates.enter.iter().chain(&stage.gates.exit);
-    let wait = gates.into_iter().find_map(|gate| match gate {
-        Gate::Wait(wait) => Some(format!("the gate '{}'", wait.name)),
-        Gate::Condition(_) => None,
-    });
-    let what = if let Some(wait) = wait {
-        wait
-    } else if let Some(environment) = &stage.environment {
-        format!("the delivery to '{environment}'")
-    } else if !stage.rollback.is_empty() {
-        "the rollback".to_owned()
-    } else if !stage.notify.is_empty() {
-        "the notices".to_owned()
-    } else if !stage.credentials.is_empty() {
-        "the credentials".to_owned()
-    } else if !stage.caches.is_empty() {
-        "the caches".to_owned()
-    } else if stage.retry.is_some() && !stage.work.children().is_empty() {
-        "the retry over several stages".to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::NotYet { path: stage.path.clone(), what })
 }
 
 /// Refuses a continuation that names stages which this plan does not have.

@@ -173,7 +173,9 @@ impl Page<'_> {
             self.detail("runtime", format_args!("{}{note}", stage.runtime));
         }
         if let Some(environment) = &stage.environment {
-            self.detail("delivers to", environment);
+            let known = self.plan.environments.get(environment);
+            let delivers = known.is_none_or(|known| known.delivers);
+            self.detail(if delivers { "delivers to" } else { "runs for" }, environment);
         }
         let nothing = BTreeMap::new();
         let around = stage.parent.map_or(&nothing, |parent| &self.plan.stage(parent).settings);

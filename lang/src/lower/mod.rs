@@ -27,6 +27,7 @@ use names::Names;
 use otto_core::gate::Condition;
 use otto_core::ids::StageId;
 use otto_core::plan::{Environment, FORMAT, Origin, Plan, Revision, Stage};
+use otto_core::release;
 use otto_core::step::Library;
 use otto_core::value::Value;
 use runtime::Runtime;
@@ -111,6 +112,9 @@ fn walk(parsed: &Parsed, surroundings: &Surroundings<'_>) -> (Option<Plan>, Vec<
     } else if !parsed.hopeless {
         let mut lowering = Lowering::new(parsed, surroundings);
         lowering.file(&parsed.statements);
+        if lowering.errors == 0 {
+            lowering.what_no_run_takes();
+        }
         problems.append(&mut lowering.problems);
         plan = Some(lowering.plan).filter(|_| parsed.is_whole());
     }
@@ -235,6 +239,15 @@ impl<'a> Lowering<'a> {
             "it is part of the language, and a later release will run it; take it out until then",
         );
         self.tell(problem);
+    }
+
+    /// What nothing refused so far, and a run would refuse: whatever is called right can be run.
+    fn what_no_run_takes(&mut self) {
+        let Some(found) = release::not_yet(&self.plan) else { return };
+        let path = self.plan.path(found.stage);
+        let message = format!("{} of '{path}': not there yet", found.what);
+        self.errors += 1;
+        self.problems.push(Diagnostic::elsewhere(Id::NotThereYet, message));
     }
 
     /// A word that has no meaning in a block: says which one may be meant, or where it belongs.

@@ -4,6 +4,7 @@ use super::{Lowering, Scope, words};
 use crate::diagnostic::{Diagnostic, Id, nearest};
 use crate::tree::{Body, Expression, Kind, Place, Shape, Statement};
 use otto_core::plan::Environment;
+use otto_core::release::{self, Unserved};
 use otto_core::value::{Value, ValueType};
 use std::collections::BTreeMap;
 
@@ -182,17 +183,14 @@ impl Lowering<'_> {
         }
         let Some(name) = self.environment_name(value, scope) else { return };
         let Some(environment) = self.environments.get(&name) else { return };
-        if environment.delivers {
-            let what = format!("delivering to the environment `{name}`");
-            return self.not_there_yet(statement_place(statement), &what);
-        }
-        let held = environment.after.is_some()
-            || environment.lock
-            || environment.freeze.is_some()
-            || !environment.approvers.is_empty();
-        if held {
-            let what =
-                format!("what holds stages of `{name}` back: after, lock, freeze, approvers");
+        let what = match release::unserved(environment) {
+            None => None,
+            Some(Unserved::Delivery) => Some(format!("delivering to the environment `{name}`")),
+            Some(Unserved::HeldBack) => {
+                Some(format!("what holds stages of `{name}` back: after, lock, freeze, approvers"))
+            }
+        };
+        if let Some(what) = what {
             return self.not_there_yet(statement_place(statement), &what);
         }
         self.plan.environments.insert(name.clone(), environment.clone());

@@ -5,10 +5,15 @@
 
 use crate::readable::readable;
 use crate::surroundings::{Asked, libraries};
+use otto_core::ids::{ProjectId, RunId};
 use otto_core::plan::Plan;
+use otto_core::run::Run;
+use otto_core::run::command::{Command, Refusal, Submission, Wish};
+use otto_core::time::Timestamp;
 use otto_lang::{Source, parse, plan, render};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
@@ -47,6 +52,20 @@ fn outcome(name: &str, text: &str) -> (Option<Plan>, String) {
     (plan, drawn.join("\n\n"))
 }
 
+/// What a run answers to a plan: what the language calls right must be taken.
+pub(crate) fn submitted(plan: &Plan) -> Result<(), Refusal> {
+    let submission = Submission {
+        plan: plan.hash(),
+        project: "shop".to_owned(),
+        by: "ada".to_owned(),
+        snapshot: None,
+        continues: None,
+    };
+    let id = RunId { project: ProjectId(1), number: 1 };
+    let run = Run::new(id, Arc::new(plan.clone()));
+    run.decide(&Command::from(Wish::Submit(submission)), Timestamp(1)).map(drop)
+}
+
 #[test]
 fn every_case_gives_what_is_expected() {
     let bless = std::env::var_os("BLESS").is_some();
@@ -58,6 +77,7 @@ fn every_case_gives_what_is_expected() {
         let (kind, other) = if plan.is_some() { ("plan", "errors") } else { ("errors", "plan") };
         if let Some(plan) = plan {
             plan.check().expect("a plan that holds together");
+            assert_eq!(submitted(&plan), Ok(()), "{name}");
             assert_eq!(Plan::from_bytes(&plan.to_bytes()).as_ref(), Ok(&plan), "{name}");
             let hashed = file.parent().is_some_and(|topic| topic.ends_with("canonical"));
             let hash = if hashed { format!("hash {}\n", plan.hash()) } else { String::new() };

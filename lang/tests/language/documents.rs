@@ -1,5 +1,6 @@
 //! The pages of the rules and the language reference: their examples must be what they say.
 
+use crate::cases::submitted;
 use crate::surroundings::{Asked, libraries};
 use otto_lang::{Diagnostic, Id, Source, explain_id, parse, plan};
 
@@ -7,7 +8,10 @@ fn problems(text: &str) -> Vec<Diagnostic> {
     let source = Source { name: "Ottofile".to_owned(), text: text.to_owned() };
     let (libraries, asked) = (libraries(), Asked::read(text));
     match plan(&parse(&source), &asked.surroundings("default", &libraries)) {
-        Ok((_, warnings)) => warnings,
+        Ok((plan, warnings)) => {
+            assert_eq!(submitted(&plan), Ok(()), "{text}");
+            warnings
+        }
         Err(problems) => problems,
     }
 }

@@ -37,6 +37,28 @@ pipeline {
     );
 }
 
+/// What `check` calls right, `run` takes: an environment that is no delivery gives its settings.
+#[test]
+fn what_is_checked_is_also_run() {
+    let debug = "\
+environments {
+  debug { delivers = false  settings { OPTIMIZE = 'no' } }
+}
+pipeline {
+  settings { OPTIMIZE = 'yes' }
+  stage('Build') {
+    environment -> debug
+    steps { sh 'echo \"optimized: $OPTIMIZE\"' }
+  }
+}
+";
+    check(
+        "environment",
+        &[("Ottofile", debug)],
+        &["otto check", "otto explain", "otto run --progress quiet", "otto logs 1"],
+    );
+}
+
 #[test]
 fn a_step_library_of_the_repository() {
     let manifest = "\

@@ -203,6 +203,30 @@ fn what_cannot_be_carried_out_is_refused_at_submission() {
 }
 
 #[test]
+fn environments_are_refused_for_what_they_hold_back_only() {
+    use super::plans::{plan, sequence, steps};
+    use crate::plan::Environment;
+    use crate::run::command::Refusal;
+    let check = |environment: Option<Environment>, refused: Option<&str>| {
+        let mut plan = Plan::clone(&plan(sequence("", [steps("a")])));
+        plan.stages[1].environment = Some("debug".to_owned());
+        plan.environments.extend(environment.map(|it| ("debug".to_owned(), it)));
+        let wish = Wish::Submit(submission(&plan));
+        let answer = Run::new(RUN, plan.into()).decide(&Command::from(wish), START).map(drop);
+        let path = "a".to_owned();
+        let refusal = refused.map(|what| Refusal::NotYet { path, what: what.to_owned() });
+        assert_eq!(answer, refusal.map_or(Ok(()), Err));
+    };
+    let settings = Environment::default();
+    check(Some(settings.clone()), None);
+    let held = Environment { lock: true, ..settings.clone() };
+    check(Some(held), Some("what holds stages of 'debug' back"));
+    let delivers = Environment { delivers: true, ..settings };
+    check(Some(delivers), Some("the delivery to 'debug'"));
+    check(None, Some("the delivery to 'debug'"));
+}
+
+#[test]
 fn the_deepest_condition_that_is_allowed_can_be_read_back() {
     use super::plans::{plan, sequence, steps, verdict_is};
     use crate::gate::{Decided, Expression};
