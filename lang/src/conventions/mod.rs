@@ -54,7 +54,15 @@ pub fn reads(name: &str) -> bool {
     READ.contains(&name)
 }
 
-/// What lies at the top of a repository: names, with the content of those that [`reads`] names.
+/// Whether the content of this file is worth a look: a file of tests tells what runs it. Its path
+/// is from the root. Unlike a file that [`reads`] names it may be unreadable, or no text.
+#[must_use]
+pub fn glances(path: &str) -> bool {
+    python::is_test_file(path)
+}
+
+/// What lies at the top of a repository: names, with the content of those that [`reads`] and
+/// [`glances`] name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Listing {
     files: BTreeMap<String, String>,
@@ -81,6 +89,10 @@ impl Listing {
 
     fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
+    }
+
+    fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files.iter().map(|(path, content)| (path.as_str(), content.as_str()))
     }
 }
 

@@ -49,8 +49,11 @@ impl<'a> Project<'a> {
         let pyproject: toml::Table = text.parse().unwrap_or_default();
         let tool = |name: &str| pyproject.get("tool").and_then(|tool| tool.get(name)).is_some();
         let setup = listing.content("setup.cfg").unwrap_or_default();
+        // A tox.ini may hold nothing but the settings of other tools.
+        let settings = |text: &str| text.contains("[tox") || text.contains("[testenv");
         let tox = listing
-            .first(&["tox.ini"])
+            .content("tox.ini")
+            .and_then(|text| settings(text).then_some("tox.ini"))
             .or_else(|| tool("tox").then_some("[tool.tox] in pyproject.toml"))
             .or_else(|| setup.contains("[tox:tox]").then_some("[tox:tox] in setup.cfg"));
         let ruff = listing
@@ -96,7 +99,9 @@ impl<'a> Project<'a> {
 
     /// What says that pytest runs the tests.
     fn pytest(&self) -> Option<String> {
-        let configured = self.listing.first(&["pytest.ini", "conftest.py", "tests/conftest.py"]);
+        let configured = self.listing.first(&["pytest.ini", ".pytest.ini"]).or_else(|| {
+            self.listing.paths().find(|path| file_name(path) == "conftest.py")
+        });
         let tool = self.pyproject.get("tool").and_then(|tool| tool.get("pytest"));
         let mentions = |path: &&str| {
             self.listing.content(path).is_some_and(|content| content.contains("pytest"))
@@ -105,15 +110,26 @@ impl<'a> Project<'a> {
             .map(str::to_owned)
             .or_else(|| tool.map(|_| "[tool.pytest] in pyproject.toml".to_owned()))
             .or_else(|| {
-                let files = REQUIREMENTS.iter().chain(&["setup.cfg", "pyproject.toml", "setup.py"]);
-                files.copied().find(mentions).map(|path| format!("pytest in {path}"))
+                let others = ["setup.cfg", "pyproject.toml", "setup.py", "tox.ini"];
+                let mut files = REQUIREMENTS.iter().chain(&others).copied();
+                files.find(mentions).map(|path| format!("pytest in {path}"))
+            })
+            .or_else(|| {
+                let mut tests = self.listing.files().filter(|(path, _)| is_test_file(path));
+                tests.find_map(|(path, text)| Some(format!("{} in {path}", for_pytest(text)?)))
             })
     }
 
     /// How unittest finds the tests, where there are any.
     fn unittest(&self) -> Option<&'static str> {
+        // Below its start, unittest looks into packages only.
+        let packaged = |folder: &str, inner: &str| {
+            let mut folders = inner.match_indices('/').map(|(end, _)| &inner[..end]);
+            folders.all(|package| self.listing.has(&format!("{folder}{package}/__init__.py")))
+        };
         let within = |folder: &str| {
-            self.listing.paths().any(|path| path.strip_prefix(folder).is_some_and(is_test))
+            let mut inner = self.listing.paths().filter_map(|path| path.strip_prefix(folder));
+            inner.any(|inner| is_test(file_name(inner)) && packaged(folder, inner))
         };
         let at_top = self.listing.paths().any(|path| !path.contains('/') && is_test(path));
         match (at_top || self.listing.has("tests/__init__.py"), within("tests/"), within("test/")) {
@@ -182,4 +198,42 @@ impl<'a> Project<'a> {
 /// The names that unittest's discovery takes for tests.
 fn is_test(name: &str) -> bool {
     name.starts_with("test") && name.strip_suffix(".py").is_some()
+}
+
+/// The files that hold tests, by the names that unittest or pytest look for.
+pub(super) fn is_test_file(path: &str) -> bool {
+    let name = file_name(path);
+    is_test(name) || name.ends_with("_test.py")
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// What in a file of tests only pytest runs: unittest would find nothing there, and be green.
+fn for_pytest(text: &str) -> Option<&'static str> {
+    let mut in_plain_class = false;
+    for line in text.lines() {
+        let inner = line.trim_start();
+        let defined = inner.strip_prefix("async ").unwrap_or(inner);
+        let is_test = defined.starts_with("def test_");
+        if line.len() > inner.len() || inner.is_empty() {
+            if is_test && in_plain_class {
+                return Some("a class without TestCase");
+            }
+            continue;
+        }
+        if is_test {
+            return Some("def test_…");
+        }
+        if line.starts_with("import pytest") || line.starts_with("from pytest ") {
+            return Some("import pytest");
+        }
+        let class = line.strip_prefix("class Test");
+        in_plain_class = class.is_some_and(|rest| {
+            let name = rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+            name.starts_with(':') || name.starts_with("()") || name.starts_with("(object)")
+        });
+    }
+    None
 }

@@ -1,12 +1,12 @@
 //! One check: a listing goes in, the golden file says which Ottofile comes out.
 
-use super::{Listing, named, ottofile, reads, recognise};
+use super::{Listing, glances, named, ottofile, reads, recognise};
 
 /// The content of a file matters only where a convention reads it, so the check refuses others.
 fn listing(files: &[(&str, &str)]) -> Listing {
     let mut listing = Listing::default();
     for (path, content) in files {
-        assert!(content.is_empty() || reads(path), "{path} is not read");
+        assert!(content.is_empty() || reads(path) || glances(path), "{path} is not read");
         listing.add(*path, *content);
     }
     listing
@@ -63,6 +63,34 @@ fn python() {
         "python-uv",
         &[("pyproject.toml", "[dependency-groups]\ndev = ['pytest']\n"), ("uv.lock", "")],
     );
+}
+
+/// Which module runs the tests of a plain project, and what said so.
+#[test]
+fn tests_say_themselves_what_runs_them() {
+    let check = |path: &str, text: &str, module: &str, why: &str| {
+        let files = [("pyproject.toml", "[project]\nname = 'shop'\n"), (path, text)];
+        let found = recognise(&listing(&files)).pop().expect("it is Python");
+        let last = found.stages[0].scripts.last().expect("a script");
+        assert!(last.ends_with(module), "{path}: {last}");
+        assert!(found.reasons.iter().any(|reason| reason.contains(why)), "{:?}", found.reasons);
+    };
+    let pytest = |text: &str, why: &str| check("tests/test_shop.py", text, "-m pytest", why);
+    pytest("def test_one():\n    assert True\n", "def test_… in tests/test_shop.py: pytest");
+    pytest("\"\"\"x\"\"\"\nasync def test_one(): ...\n", "def test_… in");
+    pytest("import os\nimport pytest\n", "import pytest in tests/test_shop.py: pytest");
+    pytest("from pytest import raises\n", "import pytest in");
+    pytest("class TestShop:\n\n    def test_one(self): ...\n", "a class without TestCase in");
+    let unittest = |text: &str| {
+        check("tests/test_shop.py", text, "-m unittest discover -s tests", "unittest");
+    };
+    unittest("class TestShop(unittest.TestCase):\n    def test_one(self): ...\n");
+    unittest("class TestShop:\n    x = 1\nclass It(TestCase):\n    def test_one(self): ...\n");
+    unittest("# import pytest\n");
+    check("tests/unit/conftest.py", "", "-m pytest", "tests/unit/conftest.py: pytest");
+    check("shop_test.py", "def test_one(): ...\n", "-m pytest", "def test_… in shop_test.py");
+    check("tests/unit/test_shop.py", "", "-q -x '[/\\\\]\\.' .", "no tests were found");
+    check("tox.ini", "[flake8]\n[pytest]\n", "-m pytest", "pytest in tox.ini: pytest");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, Id};
 use otto_core::plan::Revision;
-use otto_lang::conventions::{FOLDERS, Listing, reads};
+use otto_lang::conventions::{FOLDERS, Listing, glances, reads};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -93,7 +93,7 @@ impl Repository {
         })
     }
 
-    /// What lies at its top, for the conventions.
+    /// What lies at its top, and in the folders of tests, for the conventions.
     ///
     /// # Errors
     /// When the folder or a file that matters cannot be read.
@@ -102,18 +102,46 @@ impl Repository {
         for (name, is_folder) in names(&self.root)? {
             if !is_folder {
                 let content = if reads(&name) { self.text(&name)? } else { None };
-                listing.add(name, content.unwrap_or_default());
+                let content = content.unwrap_or_else(|| self.glance(&name));
+                listing.add(name, content);
                 continue;
             }
             if FOLDERS.contains(&name.as_str()) {
-                for (inner, is_folder) in names(&self.root.join(&name))? {
-                    let end = if is_folder { "/" } else { "" };
-                    listing.add(format!("{name}/{inner}{end}"), "");
-                }
+                self.list_within(&name, &mut listing);
             }
             listing.add(format!("{name}/"), "");
         }
         Ok(listing)
+    }
+
+    /// Lists what lies in a folder and below it, as far as it can be read and is not too much.
+    fn list_within(&self, folder: &str, listing: &mut Listing) {
+        let mut left = MAX_NAMES;
+        let mut open = vec![folder.to_owned()];
+        while let Some(folder) = open.pop() {
+            for (name, is_folder) in names(&self.root.join(&folder)).unwrap_or_default() {
+                let Some(fewer) = left.checked_sub(1) else { return };
+                left = fewer;
+                let path = format!("{folder}/{name}");
+                if is_folder {
+                    listing.add(format!("{path}/"), "");
+                    let is_link = self.root.join(&path).is_symlink();
+                    open.extend((!is_link && !name.starts_with('.')).then_some(path));
+                } else {
+                    let content = self.glance(&path);
+                    listing.add(path, content);
+                }
+            }
+        }
+    }
+
+    /// The beginning of a file that is worth a look, whatever it holds; nothing of the others.
+    fn glance(&self, path: &str) -> String {
+        if !glances(path) {
+            return String::new();
+        }
+        let bytes = read_start(&self.root.join(path), GLANCED_BYTES).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// The branch, tag and commit that are checked out; empty where this is no git repository.
@@ -126,17 +154,28 @@ impl Repository {
 /// The longest file that is read: far more than the language takes.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Reads a file to its end, or to where it is too long; anything that is no file is not opened, as
-/// a pipe would never end.
+/// So much of a file of tests tells what runs it.
+const GLANCED_BYTES: u64 = 64 << 10;
+/// So many names are looked at in each folder of tests.
+const MAX_NAMES: usize = 1000;
+
+/// Reads a file to its end, unless it is too long.
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let bytes = read_start(path, MAX_BYTES + 1)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(std::io::Error::other(format!("it has over {} MiB", MAX_BYTES >> 20)));
+    }
+    Ok(bytes)
+}
+
+/// Reads so many bytes of a file at most; anything that is no file is not opened, as a pipe would
+/// never end.
+fn read_start(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(std::io::Error::other("it is no file"));
     }
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(std::io::Error::other(format!("it has over {} MiB", MAX_BYTES >> 20)));
-    }
+    std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
