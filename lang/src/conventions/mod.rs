@@ -4,6 +4,7 @@
 //! other. So there is one way from text to plan, and `otto init` writes down exactly what would
 //! run. A convention never guesses a delivery, and never turns warnings into failures.
 
+mod broken;
 mod go;
 mod java;
 mod make;
@@ -14,6 +15,8 @@ mod rust;
 
 #[cfg(test)]
 mod tests;
+
+pub use broken::{Broken, broken};
 
 use std::collections::BTreeMap;
 

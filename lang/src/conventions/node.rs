@@ -1,5 +1,6 @@
 //! `package.json` with npm, pnpm or yarn, whichever left its lock file.
 
+use super::broken::without_mark;
 use super::{Convention, Inferred, Listing};
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ struct Installer {
 
 pub(super) fn recognise(listing: &Listing) -> Option<Convention> {
     let text = listing.content("package.json")?;
-    let package: Value = serde_json::from_str(text).ok()?;
+    let package: Value = serde_json::from_str(without_mark(text)).ok()?;
     let installer = installer(listing, &package);
     let mut reasons = Vec::new();
     let installs = installer.lock.is_some() || needs_packages(&package);

@@ -1,5 +1,6 @@
 //! Python projects: tox, or pytest, or unittest; ruff where it is configured.
 
+use super::broken::without_mark;
 use super::{Convention, Inferred, Listing};
 
 const REQUIREMENTS: [&str; 5] = [
@@ -46,7 +47,7 @@ struct Project<'a> {
 impl<'a> Project<'a> {
     fn read(listing: &'a Listing) -> Self {
         let text = listing.content("pyproject.toml").unwrap_or_default();
-        let pyproject: toml::Table = text.parse().unwrap_or_default();
+        let pyproject: toml::Table = without_mark(text).parse().unwrap_or_default();
         let tool = |name: &str| pyproject.get("tool").and_then(|tool| tool.get(name)).is_some();
         let setup = listing.content("setup.cfg").unwrap_or_default();
         // A tox.ini may hold nothing but the settings of other tools.

@@ -1,6 +1,6 @@
 //! One check: a listing goes in, the golden file says which Ottofile comes out.
 
-use super::{Listing, glances, named, ottofile, reads, recognise};
+use super::{Listing, broken, glances, named, ottofile, reads, recognise};
 
 /// The content of a file matters only where a convention reads it, so the check refuses others.
 fn listing(files: &[(&str, &str)]) -> Listing {
@@ -135,4 +135,21 @@ fn what_follows_no_convention_is_not_guessed() {
     ] {
         assert_eq!(recognise(&listing(files)), Vec::new(), "{files:?}");
     }
+}
+
+#[test]
+fn what_its_own_tool_could_not_read_is_named() {
+    let check = |file: &str, text: &str, line: Option<usize>, what: &str| {
+        let found = broken(&listing(&[(file, text)]));
+        let [found] = found.as_slice() else { panic!("{file} {text:?} is said to be {found:?}") };
+        assert_eq!((found.file, found.line), (file, line));
+        assert!(found.what.starts_with(what), "{}", found.what);
+    };
+    check("package.json", "{\n  \"scripts\": {,\n}", Some(2), "it is no JSON: key must be");
+    check("package.json", "", Some(1), "it is no JSON: EOF");
+    check("package.json", "[]", None, "it is no JSON object");
+    check("Cargo.toml", "[package]\nname = \n", Some(2), "it is no TOML: ");
+    check("pyproject.toml", "[project\n", Some(1), "it is no TOML: ");
+    let right = [("package.json", "\u{feff}{}"), ("Cargo.toml", ""), ("pyproject.toml", "a = 1\n")];
+    assert_eq!(broken(&listing(&right)), Vec::new());
 }

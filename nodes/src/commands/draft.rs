@@ -6,7 +6,7 @@ use super::repository::{OTTOFILE, PIPELINES, Repository};
 use super::snapshot;
 use otto_core::plan::{Origin, Plan};
 use otto_core::step::Library;
-use otto_lang::conventions::{self, Convention};
+use otto_lang::conventions::{self, Broken, Convention, Listing, NAMES};
 use otto_lang::{Diagnostic, Request, Severity, Source, Surroundings};
 use std::collections::BTreeMap;
 
@@ -109,7 +109,7 @@ fn infer(
     name: &str,
     there: bool,
 ) -> Result<Reading, Fault> {
-    let listing = repository.listing()?;
+    let listing = readable(repository, convention)?;
     let inferred = match convention {
         None => conventions::recognise(&listing),
         Some(named) => conventions::named(named, &listing).into_iter().collect(),
@@ -122,6 +122,28 @@ fn infer(
     Ok(Reading { source: Source { name: name.to_owned(), text }, inferred, there })
 }
 
+/// What lies at the repository's top, where the conventions, or the named one, can read all that
+/// they look into.
+///
+/// # Errors
+/// The first file that is not what its name promises: what follows from it would be a guess.
+pub(super) fn readable(
+    repository: &Repository,
+    convention: Option<&str>,
+) -> Result<Listing, Fault> {
+    let listing = repository.listing()?;
+    let mut broken = conventions::broken(&listing).into_iter();
+    let asked = |broken: &Broken| convention.is_none_or(|named| named == broken.convention);
+    let Some(first) = broken.find(asked) else { return Ok(listing) };
+    let path = repository.root.join(first.file).display().to_string();
+    let place = first.line.map_or(path.clone(), |line| format!("{path}:{line}"));
+    let what = format!("cannot read {}: {}", first.file, first.what);
+    Err(Fault::usage(Id::BrokenManifest, what)
+        .at(place)
+        .help("put it right: its own tool could not read it either")
+        .help("or write the stages down in an Ottofile, which needs no such file"))
+}
+
 fn nothing_to_run(repository: &Repository, convention: Option<&str>, file: Option<&str>) -> Fault {
     let what = match (convention, file) {
         (None, Some(file)) => {
@@ -132,9 +154,15 @@ fn nothing_to_run(repository: &Repository, convention: Option<&str>, file: Optio
         }
         (Some(named), _) => format!("this repository does not follow the convention '{named}'"),
     };
-    let fault = Fault::usage(Id::NoPipeline, what)
-        .at(repository.root.display().to_string())
-        .help("write the smallest Ottofile: pipeline { steps { sh 'echo hello' } }");
+    let fault = Fault::usage(Id::NoPipeline, what).at(repository.root.display().to_string());
+    let fault = match convention.filter(|named| !NAMES.contains(named)) {
+        None => fault,
+        Some(unknown) => match otto_lang::nearest(unknown, NAMES) {
+            Some(near) => fault.help(format!("did you mean '{near}'?")),
+            None => fault.help(format!("conventions are: {}", NAMES.join(", "))),
+        },
+    };
+    let fault = fault.help("write the smallest Ottofile: pipeline { steps { sh 'echo hello' } }");
     match repository.pipelines().as_slice() {
         [] => fault,
         names => fault.help(format!("or run one of: {}", names.join(", "))),

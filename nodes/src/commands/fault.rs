@@ -62,6 +62,8 @@ pub(super) enum Id {
     SignedOut,
     /// A context is unknown or damaged.
     BadContext,
+    /// A file that a pipeline is inferred from cannot be read by its own tool either.
+    BrokenManifest,
 }
 
 impl Id {
@@ -85,11 +87,12 @@ impl Id {
             Self::NoText => "OTTO1014",
             Self::SignedOut => "OTTO1015",
             Self::BadContext => "OTTO1016",
+            Self::BrokenManifest => "OTTO1017",
         }
     }
 
     #[cfg(test)]
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::NoPipeline,
         Self::UnknownPipeline,
         Self::MissingTool,
@@ -106,6 +109,7 @@ impl Id {
         Self::NoText,
         Self::SignedOut,
         Self::BadContext,
+        Self::BrokenManifest,
     ];
 }
 

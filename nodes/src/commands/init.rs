@@ -1,8 +1,8 @@
 //! `otto init`: writes down the pipeline that the repository's contents suggest.
 
-use super::Context;
 use super::fault::{Exit, Fault, Id};
 use super::repository::OTTOFILE;
+use super::{Context, draft};
 use clap::Args;
 use otto_lang::conventions::{self, Convention};
 use serde_json::json;
@@ -32,7 +32,7 @@ pub(super) struct Init {
 impl Init {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Fault> {
         let repository = context.repository()?;
-        let found = conventions::recognise(&repository.listing()?);
+        let found = conventions::recognise(&draft::readable(&repository, None)?);
         let text = if found.is_empty() { LEAST.to_owned() } else { conventions::ottofile(&found) };
         if self.print {
             context.screen.data(&text)?;
