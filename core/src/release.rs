@@ -29,8 +29,7 @@ pub enum Unserved {
 /// The first thing in a plan that this release does not carry out.
 #[must_use]
 pub fn not_yet(plan: &Plan) -> Option<NotYet> {
-    plan.ids()
-        .find_map(|stage| Some(NotYet { stage, what: not_yet_of(plan, plan.stage(stage))? }))
+    plan.ids().find_map(|stage| Some(NotYet { stage, what: not_yet_of(plan, plan.stage(stage))? }))
 }
 
 /// What this release does not do with an environment: only its settings are served.
@@ -61,7 +60,10 @@ fn not_yet_of(plan: &Plan, stage: &Stage) -> Option<String> {
         (!stage.notify.is_empty(), "the notices"),
         (!stage.credentials.is_empty(), "the credentials"),
         (!stage.caches.is_empty(), "the caches"),
-        (stage.retry.is_some() && !stage.work.children().is_empty(), "the retry over several stages"),
+        (
+            stage.retry.is_some() && !stage.work.children().is_empty(),
+            "the retry over several stages",
+        ),
     ];
     parts.into_iter().find(|(there, _)| *there).map(|(_, what)| what.to_owned())
 }

@@ -1,13 +1,13 @@
 //! Reading a text: into a tree where the grammar allows it, and into problems where it does not.
 
+use crate::Source;
 use crate::build::{Builder, Same};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::matched::Matched;
 use crate::scan::{Comment, scan};
+use crate::tolerant::{self, Repairs};
 use crate::tree::{Place, Shape, Statement};
-use crate::{Source, tolerant};
 use pest::Parser;
-use std::collections::BTreeSet;
 
 /// The parser that pest makes of the grammar.
 #[derive(pest_derive::Parser)]
@@ -27,8 +27,7 @@ pub struct Parsed {
     /// What is against the grammar, and warnings.
     pub problems: Vec<Diagnostic>,
     pub(crate) lines: Lines,
-    /// The numbers of the lines that a tolerant reading repaired.
-    repaired: BTreeSet<usize>,
+    repairs: Repairs,
     /// It was read tolerantly and gave nothing to check.
     pub(crate) hopeless: bool,
 }
@@ -40,10 +39,9 @@ impl Parsed {
         !self.problems.iter().any(|problem| problem.severity == Severity::Error)
     }
 
-    /// Whether a place is on a line where the text had to be repaired: what the checks say of it
-    /// would only repeat the same mistake.
-    pub(crate) fn is_repaired(&self, place: Place) -> bool {
-        self.repaired.contains(&self.lines.number(place.start))
+    /// Whether what the checks say only repeats a mistake of which the text was repaired already.
+    pub(crate) fn has_told(&self, problem: &Diagnostic) -> bool {
+        self.repairs.hide(problem, &self.source.text)
     }
 }
 
@@ -55,7 +53,7 @@ pub fn parse(source: &Source) -> Parsed {
     let lines = Lines::of(text);
     let mut problems = std::mem::take(&mut scan.problems);
     let broken = problems.iter().any(|problem| problem.severity == Severity::Error);
-    let mut repaired = BTreeSet::new();
+    let mut repairs = Repairs::default();
     let mut hopeless = scan.hopeless;
     let readable = scan.readable(text);
     let strict = if broken { None } else { Reader::parse(Rule::file, &readable).ok() };
@@ -66,18 +64,16 @@ pub fn parse(source: &Source) -> Parsed {
         statements
     } else {
         let reading = tolerant::read(text, &lines, &scan);
-        let places = reading.problems.iter().filter_map(Diagnostic::place);
-        let places =
-            places.chain(reading.removed).chain(problems.iter().filter_map(Diagnostic::place));
-        repaired.extend(places.map(|place| lines.number(place.start)));
         problems.extend(reading.problems);
         hopeless |= reading.statements.is_none();
-        reading.statements.unwrap_or_default()
+        let statements = reading.statements.unwrap_or_default();
+        repairs = Repairs::of(text, &scan.tokens, reading.touched, &statements);
+        statements
     };
     problems.sort_by_key(Diagnostic::place);
     let source = source.clone();
     let comments = scan.comments;
-    Parsed { source, statements, comments, problems, lines, repaired, hopeless }
+    Parsed { source, statements, comments, problems, lines, repairs, hopeless }
 }
 
 /// Where the lines of a text start.

@@ -14,6 +14,9 @@ const MAX_COMMENT_DEPTH: usize = 64;
 /// How long an Ottofile may be, in bytes.
 const MAX_LENGTH: usize = 8 << 20;
 
+/// How many lines on the end of a text is looked for.
+const MAX_LINES_OF_TEXT: usize = 200;
+
 /// A comment, and where it stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Comment {
@@ -57,6 +60,8 @@ pub(crate) struct Scan {
     pub(crate) problems: Vec<Diagnostic>,
     /// The inner openings of flat comments: the parser must not see them.
     pub(crate) hidden: Vec<Place>,
+    /// Where something begins that never ends: nothing behind it was read.
+    pub(crate) cut: Option<usize>,
     /// Reading on would only produce errors that are not there.
     pub(crate) hopeless: bool,
 }
@@ -218,7 +223,8 @@ impl Scanner<'_> {
         let problem = Diagnostic::error(Id::OpenQuote, place, "this block of text is never closed")
             .help("write ''' behind its last line");
         self.scan.problems.push(problem);
-        self.scan.hopeless = true;
+        self.scan.cut = Some(start);
+        self.token(Lexeme::Broken, self.rest().len());
     }
 
     /// `"…"` on one line, in which `\` takes the next character's meaning away.
@@ -243,11 +249,48 @@ impl Scanner<'_> {
         self.scan.hopeless |= self.scan.problems.len() > 2 * MAX_PROBLEMS;
     }
 
+    /// A quote that its line does not close: the text ends there, or where it ends some lines on.
     fn broken(&mut self, length: usize, quote: &str, help: &str) {
         let place = Place { start: self.at, end: self.at + quote.len() };
         let message = "this quote is never closed on its line";
-        self.refuse(Diagnostic::error(Id::OpenQuote, place, message).help(help));
+        let problem = Diagnostic::error(Id::OpenQuote, place, message);
+        let (length, help) = match self.length_over_lines(quote) {
+            Some(length) => (length, "write several lines between ''' and '''"),
+            None => (length, help),
+        };
+        self.refuse(problem.help(help));
         self.token(Lexeme::Broken, length);
+    }
+
+    /// The length of a text that goes on over several lines, where its end can be told: its quote
+    /// stands at the start of a line of its own, or at the end of a line that opens none.
+    fn length_over_lines(&self, quote: &str) -> Option<usize> {
+        let own_line = self.text[..self.at].rfind('\n').map_or(0, |end| end + 1);
+        let indent_of = |line: &str| line.len() - line.trim_start().len();
+        let own_indent = indent_of(&self.text[own_line..]);
+        let mut lines = self.rest().split_inclusive('\n');
+        let mut length = lines.next()?.len();
+        for line in lines.take(MAX_LINES_OF_TEXT) {
+            let indent = indent_of(line);
+            let inner = line.trim_start();
+            let behind = inner.strip_prefix(quote).map(str::trim_start);
+            let is_alone = |behind: &str| {
+                behind.is_empty()
+                    || behind.starts_with([',', '}', ')', ']']) && !behind.contains(quote)
+            };
+            if behind.is_some_and(is_alone) {
+                return Some(length + indent + quote.len());
+            }
+            if indent < own_indent && !inner.is_empty() {
+                return None;
+            }
+            let text = line.trim_end_matches(|c: char| c.is_whitespace() || ",})]".contains(c));
+            if text.ends_with(quote) && text.matches(quote).count() % 2 == 1 {
+                return Some(length + text.len());
+            }
+            length += line.len();
+        }
+        None
     }
 
     /// `# …`, a comment in many other languages. What it says is no part of the file.
@@ -279,7 +322,8 @@ impl Scanner<'_> {
             let problem = Diagnostic::error(Id::OpenQuote, place, "this comment is never closed")
                 .help("write */ behind it, or // in front of each line");
             self.scan.problems.push(problem);
-            self.scan.hopeless = true;
+            self.scan.cut = Some(self.at);
+            self.at = self.text.len();
             return;
         };
         let inner = &self.text[self.at + 2..self.at + length - 2];

@@ -22,6 +22,12 @@ impl Place {
     pub fn to(self, end: Self) -> Self {
         Self { start: self.start, end: end.end.max(self.start) }
     }
+
+    /// Whether two places have a byte or an end in common.
+    #[must_use]
+    pub fn touches(self, other: Self) -> bool {
+        self.start <= other.end && other.start <= self.end
+    }
 }
 
 /// A word or a quoted name.

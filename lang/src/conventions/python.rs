@@ -100,9 +100,10 @@ impl<'a> Project<'a> {
 
     /// What says that pytest runs the tests.
     fn pytest(&self) -> Option<String> {
-        let configured = self.listing.first(&["pytest.ini", ".pytest.ini"]).or_else(|| {
-            self.listing.paths().find(|path| file_name(path) == "conftest.py")
-        });
+        let configured = self
+            .listing
+            .first(&["pytest.ini", ".pytest.ini"])
+            .or_else(|| self.listing.paths().find(|path| file_name(path) == "conftest.py"));
         let tool = self.pyproject.get("tool").and_then(|tool| tool.get("pytest"));
         let mentions = |path: &&str| {
             self.listing.content(path).is_some_and(|content| content.contains("pytest"))

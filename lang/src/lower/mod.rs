@@ -18,7 +18,7 @@ mod stages;
 mod steps;
 mod types;
 mod values;
-mod words;
+pub(crate) mod words;
 
 use crate::diagnostic::{Diagnostic, Id, MAX_PROBLEMS, Severity, nearest, shown};
 use crate::parse::{Lines, Parsed, Request, request};
@@ -216,8 +216,8 @@ impl<'a> Lowering<'a> {
             Severity::Error => self.errors,
             Severity::Warning => self.problems.len() - self.errors,
         };
-        let repaired = problem.place().is_some_and(|place| self.parsed.is_repaired(place));
-        if repaired || known > MAX_PROBLEMS || !self.said.insert((problem.id, problem.place())) {
+        let told = self.parsed.has_told(&problem);
+        if told || known > MAX_PROBLEMS || !self.said.insert((problem.id, problem.place())) {
             return;
         }
         if problem.severity == Severity::Error {

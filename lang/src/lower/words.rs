@@ -1,7 +1,7 @@
 //! The words of the language, by the block that knows them.
 
 /// At the top of a file.
-pub(super) const FILE: &[&str] =
+pub(crate) const FILE: &[&str] =
     &["use", "configure", "parameters", "environments", "triggers", "concurrency", "pipeline"];
 /// In `pipeline`.
 pub(super) const PIPELINE: &[&str] = &[
@@ -9,7 +9,7 @@ pub(super) const PIPELINE: &[&str] = &[
     "timeout", "notify", "from",
 ];
 /// In a stage.
-pub(super) const STAGE: &[&str] = &[
+pub(crate) const STAGE: &[&str] = &[
     "name",
     "when",
     "needs",
@@ -37,7 +37,7 @@ pub(super) const STAGE: &[&str] = &[
     "each",
 ];
 /// In `parallel`, `fanout`, `each`, and an arm of `choose`.
-pub(super) const GROUP: &[&str] =
+pub(crate) const GROUP: &[&str] =
     &["stage", "steps", "stages", "parallel", "fanout", "choose", "each"];
 /// In `choose`.
 pub(super) const CHOOSE: &[&str] = &["when", "otherwise"];

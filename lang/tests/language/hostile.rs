@@ -235,7 +235,7 @@ fn more_problems_than_are_read_are_left_out() {
     check(&format!("{right}{}", "foo\n".repeat(50_000)), 100, 0, Some(Severity::Error));
     check(&format!("{right}{}", "# foo\n".repeat(50_000)), 100, 0, Some(Severity::Error));
     check(&"sh 'x\n".repeat(50_000), 100, 0, Some(Severity::Error));
-    check(&format!("{}{right}", "foo = \n".repeat(200_000)), 1, 0, None);
+    check(&format!("{}{right}", "foo = \n".repeat(400_000)), 1, 0, None);
     let steps = "foo 'x'\n".repeat(20_000);
     check(&format!("pipeline {{ steps {{ {steps} }} }}"), 100, 0, Some(Severity::Error));
 }
