@@ -6,6 +6,7 @@
 
 mod assignment;
 mod duties;
+mod time;
 
 use crate::control::answers::{Denial, Why};
 use crate::control::{Outside, RETRY_AFTER};
@@ -19,18 +20,18 @@ use duties::Duties;
 use otto_core::ids::{AgentRef, Digest, RunId, StageId};
 use otto_core::journal::{EntityId, Head, Item, Proposal, Unreadable, Verdict, decode, encode};
 use otto_core::lease::LeaseId;
-use otto_core::run::Run;
 use otto_core::run::command::{Command, Refusal, Wish};
 use otto_core::run::duty::Duty;
 use otto_core::run::event::{Entry, Event};
+use otto_core::run::{DORMANT, Run};
 use otto_core::time::Span;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How long a run that owes nothing keeps its actor after it was last asked for.
 const LINGER: Span = Span::seconds(1);
-/// A run that owes nothing before this has passed gives up its actor until then.
-const DORMANT: Span = Span::seconds(60);
+/// A run that its shard would wake later than this never gives up its actor.
+const LATE: Span = Span::seconds(1);
 
 /// How many wishes from outside wait at most while a proposal is in flight.
 const WAITING: usize = 1024;
@@ -53,7 +54,7 @@ pub(crate) struct Arguments {
     pub(crate) plans: Plans,
     /// The shard's stall at the matchmaker.
     pub(crate) stall: Stall,
-    /// All other ports.
+    /// All other ports. The clock is the run's, as soon as that is known.
     pub(crate) outside: Outside,
 }
 
@@ -137,6 +138,8 @@ pub(crate) struct State {
     proposal: Option<InFlight>,
     duties: Duties,
     idle: Option<Errand>,
+    /// How far its journal is ahead of this node's clock, by which the shard would wake it.
+    ahead: Span,
 }
 
 /// The run, in this actor's hands.
@@ -176,6 +179,7 @@ impl Actor for Pipeline {
             proposal: None,
             duties: Duties::default(),
             idle: None,
+            ahead: Span::default(),
         })
     }
 
@@ -190,7 +194,11 @@ impl Actor for Pipeline {
             None => replay(&state.arguments).await?,
         };
         match &state.life {
-            Life::Known(run) => state.duties.begin(run, &myself, &state.arguments).await?,
+            Life::Known(run) => {
+                let clock = &mut state.arguments.outside.clock;
+                state.ahead = time::go_on(run.last_at(), clock);
+                state.duties.begin(run, &myself, &state.arguments).await?;
+            }
             Life::Absent => {}
             Life::Quarantined(cause) => {
                 tracing::error!(run = %state.arguments.run, cause, "a run is set apart");
@@ -328,7 +336,7 @@ impl State {
         let now = self.arguments.outside.clock.now();
         let rests = match &self.life {
             Life::Known(run) => match run.wake() {
-                Some(at) if at > now.after(DORMANT) => {
+                Some(at) if at > now.after(DORMANT) && self.ahead < LATE => {
                     self.arguments.shard.cast(shard::Message::Dormant { until: at }).ok();
                     true
                 }

@@ -36,7 +36,7 @@ pub use decide::Decided;
 use crate::gate::Known;
 use crate::ids::{CommandId, Epoch, RunId, StageId};
 use crate::plan::{Plan, Stage, ended_before};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::value::Value;
 use command::{Continuation, Submission};
 use event::{ArtifactKept, Entry};
@@ -51,6 +51,9 @@ use summary::Counts;
 
 /// How many granted wishes a run remembers.
 pub const REMEMBERED_COMMANDS: usize = 64;
+
+/// A run that owes nothing before this has passed needs no actor until then.
+pub const DORMANT: Span = Span::seconds(60);
 
 /// One execution of a plan.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -253,12 +256,17 @@ impl Run {
         self.artifacts.iter().map(|(name, kept)| (name.as_str(), kept))
     }
 
+    /// When its last entry was decided. Its time never goes back behind that.
+    pub fn last_at(&self) -> Timestamp {
+        self.last_at
+    }
+
     /// When the run wants an actor: zero is "now and after every restart", a later time is the
-    /// alarm that is all it owes, and `None` is "never again by itself".
+    /// alarm that is all it owes for long, and `None` is "never again by itself".
     pub fn wake(&self) -> Option<Timestamp> {
         match (self.owed.len(), self.owed.alarm()) {
             (0, _) => None,
-            (1, Some(alarm)) => Some(alarm),
+            (1, Some(alarm)) if alarm.since(self.last_at) > DORMANT => Some(alarm),
             _ => Some(Timestamp::default()),
         }
     }
