@@ -11,7 +11,7 @@ use otto_core::ids::{NodeId, TokenHash};
 use otto_nodes::client::{Client, ClientError};
 use otto_nodes::rpc::api::ApiError;
 use otto_nodes::rpc::cluster::{ChangeMember, NewToken, TokenPurpose};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -55,6 +55,8 @@ pub enum Act {
     Start(u8, TokenHash),
     /// Switch it off.
     Retire(u8),
+    /// Nothing: what was asked for could not be had.
+    Keep(u8),
 }
 
 /// Between the world and the operator. Clones are the same operator.
@@ -67,6 +69,8 @@ struct Desk {
     busy: bool,
     acts: Vec<Act>,
     tokens: u8,
+    /// The nodes that were told to lead nothing.
+    drained: BTreeSet<NodeId>,
 }
 
 impl Operator {
@@ -115,27 +119,49 @@ impl Operator {
     async fn see_to(&self, errand: Errand, client: &Client, history: &History) {
         match errand {
             Errand::Drain(node) => {
-                wish(client, ChangeMember::Drain(node), history).await;
+                if wish(client, ChangeMember::Drain(node), history).await {
+                    self.desk().drained.insert(node);
+                }
             }
             Errand::Resume(node) => {
-                wish(client, ChangeMember::Resume(node), history).await;
+                self.resume(node, client, history).await;
             }
             Errand::Remove { node, machine, again } => {
-                let granted = wish(client, ChangeMember::Remove(node), history).await;
-                if granted && is_gone(client, node).await {
+                let act = if self.remove(node, again, client, history).await {
                     history.mark(OPERATOR, "a node was removed");
-                    match self.new_token(client, history).await.filter(|_| again) {
-                        Some(token) => self.desk().acts.push(Act::Start(machine, token)),
-                        None => self.desk().acts.push(Act::Retire(machine)),
-                    }
-                }
+                    let token = if again { self.new_token(client, history).await } else { None };
+                    token.map_or(Act::Retire(machine), |token| Act::Start(machine, token))
+                } else {
+                    Act::Keep(machine)
+                };
+                self.desk().acts.push(act);
             }
             Errand::Admit { machine } => {
-                if let Some(token) = self.new_token(client, history).await {
-                    self.desk().acts.push(Act::Start(machine, token));
-                }
+                let token = self.new_token(client, history).await;
+                let act = token.map_or(Act::Keep(machine), |token| Act::Start(machine, token));
+                self.desk().acts.push(act);
             }
         }
+    }
+
+    async fn resume(&self, node: NodeId, client: &Client, history: &History) {
+        if wish(client, ChangeMember::Resume(node), history).await {
+            self.desk().drained.remove(&node);
+        }
+    }
+
+    /// Has a node taken away; true when it is gone. Where it must go and nobody would be left to
+    /// lead, those lead again that were told not to.
+    async fn remove(&self, node: NodeId, must: bool, client: &Client, history: &History) -> bool {
+        let mut granted = wish(client, ChangeMember::Remove(node), history).await;
+        if !granted && must {
+            let drained = self.desk().drained.clone();
+            for other in drained {
+                self.resume(other, client, history).await;
+            }
+            granted = wish(client, ChangeMember::Remove(node), history).await;
+        }
+        (granted || must) && is_gone(client, node).await
     }
 
     /// Makes a token for one join.

@@ -39,6 +39,26 @@ pub const ALL: &[Scenario] = &[
         what: "a wiped node's vote counted with a candidate that had not met it before",
         setup: include_str!("../scenarios/wiped-before-others-met-it.json"),
     },
+    Scenario {
+        name: "each-leads-and-waits",
+        what: "machines that came back as leaders of a shard each waited for one another",
+        setup: include_str!("../scenarios/each-leads-and-waits.json"),
+    },
+    Scenario {
+        name: "wiped-and-given-up-in-the-dark",
+        what: "a wiped node was given up while there was no cluster, and never replaced",
+        setup: include_str!("../scenarios/wiped-and-given-up-in-the-dark.json"),
+    },
+    Scenario {
+        name: "lost-while-all-others-drain",
+        what: "a lost node could not be taken away, since nobody else was to lead",
+        setup: include_str!("../scenarios/lost-while-all-others-drain.json"),
+    },
+    Scenario {
+        name: "retry-by-a-wrong-clock",
+        what: "what a leader wrote down whose clock was ahead was due by that clock",
+        setup: include_str!("../scenarios/retry-by-a-wrong-clock.json"),
+    },
 ];
 
 impl Scenario {

@@ -9,7 +9,7 @@ use super::place::Place;
 use super::report::Report;
 use super::residence::{Residence, machine};
 use crate::control::cluster::{Citizen, Entrance, found as grant};
-use crate::control::{ControlConfig, Ending, OpenStore, Outside, attend, settled};
+use crate::control::{ControlConfig, Ending, OpenStore, Outside, attend};
 use crate::identity::door::{Admission, Reception};
 use crate::identity::files::{Folder, Stored};
 use crate::identity::join::{Introduction, enrol_here};
@@ -20,10 +20,8 @@ use crate::identity::{IdentityError, LEVELS, founding, starts};
 use crate::network::SharedListener;
 use crate::replica::{Alone, Shards, ShardsConfig};
 use crate::rpc::peer_link::PeerLinks;
-use crate::rpc::porter::Porter;
-use crate::rpc::server::serve_peers;
 use crate::store::{self, Threads};
-use crate::wire::hello::{Hello, Refused, Role};
+use crate::wire::hello::Refused;
 use futures::future::join4;
 use otto_core::cluster::command::Wish;
 use otto_core::cluster::state::{By, Holder, JoinRole, UserRole};
@@ -35,8 +33,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// How long a start waits until it is known who leads what: whoever asks before is told to wait.
-const SETTLE: Duration = Duration::from_secs(2);
 /// How long the token of the line is valid that a founder prints.
 const TOKEN: Span = Span::hours(1);
 /// The pause before the agent beside this node is admitted that could not be before.
@@ -177,7 +173,7 @@ impl Node {
     ) -> Result<Ending, Refused> {
         let citizen = self.enter(&outside).await?;
         let store = OpenStore::of(&self.shards, |journal| journal);
-        self.settle(&store, &citizen, &outside, &config).await?;
+        citizen.settle(&store, &config).await?;
         let Outside { clock, chance, .. } = outside.clone();
         let reception = Arc::clone(&citizen.membership.reception);
         let address = greeting.address.clone();
@@ -244,28 +240,6 @@ impl Node {
         let meta = OpenStore::meta(&self.shards).ok_or_else(none)?;
         let citizen = Citizen::enter(entrance, &self.shards, meta).await;
         citizen.map_err(|error| trouble(&error.to_string()))
-    }
-
-    /// Waits for a moment until it is known who leads what. Others are answered meanwhile: they may
-    /// wait for this node as it waits for them.
-    async fn settle(
-        &self,
-        store: &OpenStore,
-        citizen: &Citizen,
-        outside: &Outside,
-        config: &ControlConfig,
-    ) -> Result<(), Refused> {
-        let register = citizen.membership.register.clone();
-        let porter = Porter::new(register, outside.clock.clone());
-        let hello = Hello::new(Role::Control, config.build.clone());
-        let peers = self.shards.peer_side();
-        tokio::select! {
-            biased;
-            settled = tokio::time::timeout(SETTLE, settled(store, &config.data)) => {
-                settled.unwrap_or(Ok(()))
-            }
-            () = serve_peers(Arc::clone(&self.listener), hello, porter, peers) => Ok(()),
-        }
     }
 
     /// Has the agent beside this node belong to the cluster, where it does not yet. It made no key

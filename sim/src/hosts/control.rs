@@ -21,7 +21,7 @@ use otto_core::cluster::Cluster;
 use otto_core::ids::{KeyId, NodeId, ShardId, TokenHash};
 use otto_core::journal::EntityId;
 use otto_nodes::control::cluster::{Citizen, Entrance};
-use otto_nodes::control::{ControlConfig, OpenStore, Outside, attend};
+use otto_nodes::control::{ControlConfig, OpenStore, Outside, attend, settled};
 use otto_nodes::identity::authority::Authority;
 use otto_nodes::logs::SealedLogs;
 use otto_nodes::replica::{Shards, ShardsConfig, SharedPeers};
@@ -173,7 +173,19 @@ impl ControlHost {
             let journal = spoil_journal(*bug, journal);
             Arc::new(WatchedJournal { host: self.clone(), journal }) as SharedJournal
         });
-        store.settled().await;
+        let config = ControlConfig {
+            build: build(),
+            node_build: build(),
+            shards: config,
+            idle: None,
+            data: String::new(),
+            address: format!("{}:{PORT}", self.name),
+        };
+        let settled = match &citizen {
+            Some(citizen) => citizen.settle(&store, &config).await,
+            None => settled(&store, &config.data).await,
+        };
+        settled.map_err(|refused| refused.what)?;
         let outside = Outside {
             listener: Arc::new(listener),
             clock,
@@ -183,14 +195,6 @@ impl ControlHost {
             sabotage: Arc::new(self.saboteur.clone()),
             membership: citizen.as_ref().map(|citizen| citizen.membership.clone()),
             neighbours: citizen.as_ref().map(|citizen| citizen.neighbours.clone()),
-        };
-        let config = ControlConfig {
-            build: build(),
-            node_build: build(),
-            shards: config,
-            idle: None,
-            data: String::new(),
-            address: format!("{}:{PORT}", self.name),
         };
         let ready = || history.add(&self.name, Fact::Serves);
         let attending = attend(store, outside, config, ready);

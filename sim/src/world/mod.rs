@@ -310,7 +310,8 @@ impl World {
         let up_for = now.saturating_sub(self.up_since_ms.get(&index).copied().unwrap_or(0));
         let failures = self.failures.entry(index).or_default();
         *failures = if up_for < WELL_MS { *failures + 1 } else { 1 };
-        if *failures == GIVEN_UP {
+        // Again at each failure, until it is seen to: there may be no cluster at the moment.
+        if *failures >= GIVEN_UP {
             self.give_up(index);
         }
         // Where each operation is tried, the machine loses power at it; elsewhere it may.
@@ -334,6 +335,10 @@ impl World {
             let (machine, token) = match act {
                 Act::Start(machine, token) => (machine, Some(token)),
                 Act::Retire(machine) => (machine, None),
+                Act::Keep(machine) => {
+                    self.leaving.remove(&machine);
+                    continue;
+                }
             };
             self.forgetful.remove(&machine);
             self.leaving.remove(&machine);

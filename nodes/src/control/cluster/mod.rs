@@ -21,13 +21,18 @@ mod upkeep;
 pub use founding::found;
 
 use super::shards::TermJournal;
-use super::{Directory, Majority, Membership, Neighbours, OpenShard};
+use super::{
+    ControlConfig, Directory, Majority, Membership, Neighbours, OpenShard, OpenStore, settled,
+};
 use crate::identity::authority::Authority;
 use crate::identity::door::Reception;
 use crate::network::SharedListener;
 use crate::replica::{Shards, Standing};
 use crate::rpc::cluster::Live;
 use crate::rpc::peer_link::PeerLinks;
+use crate::rpc::porter::Porter;
+use crate::rpc::server::serve_peers;
+use crate::wire::hello::{Hello, Refused, Role};
 use clocks::Clocks;
 use membership::Groups;
 use otto_actors::cluster::{ClusterSide, Ports};
@@ -41,8 +46,12 @@ use ractor::SpawnErr;
 use seat::Seat;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use upkeep::Upkeep;
+
+/// How long a start waits until it is known who leads what: whoever asks before is told to wait.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// What a node brings along to take part in a cluster.
 #[derive(Debug)]
@@ -75,6 +84,7 @@ pub struct Citizen {
     seat: Seat,
     upkeep: Upkeep,
     meta: OpenShard,
+    clock: SharedClock,
 }
 
 /// What the rest of the process is told of the cluster, whenever it changes.
@@ -100,7 +110,8 @@ impl Citizen {
             entrance;
         let membership = Arc::new(Groups(Arc::clone(shards)));
         let clocks = Clocks::new(me, clock.clone(), Arc::clone(&links));
-        let cluster = ClusterSide::start(Ports { clock, chance, sabotage, membership }).await?;
+        let ports = Ports { clock: clock.clone(), chance, sabotage, membership };
+        let cluster = ClusterSide::start(ports).await?;
         let (known, knows) = watch::channel(Arc::default());
         let (register, registered) = watch::channel(Arc::default());
         let (directory, listed) = watch::channel(Directory::default());
@@ -127,7 +138,27 @@ impl Citizen {
         let neighbours = Neighbours { node: me, directory: listed, hops: links };
         let news = News { known, register, directory, live };
         let upkeep = Upkeep { me, shards: Arc::clone(shards), clocks, news };
-        Ok(Self { membership, neighbours, seat, upkeep, meta })
+        Ok(Self { membership, neighbours, seat, upkeep, meta, clock })
+    }
+
+    /// Waits for a moment until it is known who leads what. Others are answered meanwhile: they may
+    /// wait for this node as it waits for them.
+    ///
+    /// # Errors
+    /// What broke the store meanwhile.
+    pub async fn settle(&self, store: &OpenStore, config: &ControlConfig) -> Result<(), Refused> {
+        let settling = tokio::time::timeout(SETTLE, settled(store, &config.data));
+        let Some(peers) = store.peers.clone() else {
+            return settling.await.unwrap_or(Ok(()));
+        };
+        let porter = Porter::new(self.membership.register.clone(), self.clock.clone());
+        let hello = Hello::new(Role::Control, config.build.clone());
+        let listener = Arc::clone(&self.membership.listener);
+        tokio::select! {
+            biased;
+            settled = settling => settled.unwrap_or(Ok(())),
+            () = serve_peers(listener, hello, porter, peers) => Ok(()),
+        }
     }
 
     /// Asks the cluster, from this node.
