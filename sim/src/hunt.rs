@@ -3,12 +3,12 @@
 use super::{Jobs, Result, print, verdict};
 use otto_sim::plant::Planted;
 use otto_sim::report::Report;
-use otto_sim::search::{Case, Pace, Tally, run_all};
+use otto_sim::search::{Case, Pace, RUN, Tally, run_all};
 use otto_sim::{planted, workload, world};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a search goes through.
 pub(super) struct Seeds {
@@ -113,7 +113,7 @@ pub(super) fn found_text(name: &str, breaks: &str, within: u64, found: Option<u6
 }
 
 /// Plants each bug, and looks for it within its number of seeds: with so many control processes, or
-/// else with as few as it needs.
+/// else with as many as it is known to be found with.
 pub(super) fn find_planted(
     controls: Option<u8>,
     only: Option<&str>,
@@ -122,37 +122,13 @@ pub(super) fn find_planted(
     let mut all_found = true;
     let wanted = |bug: &&Planted<planted::Bug>| only.is_none_or(|only| only == bug.name);
     for bug in planted::ALL.iter().filter(wanted) {
-        let fewest = if bug.bug.needs_cluster() { 3 } else { 1 };
-        let found = first_seed_that_finds(bug, controls.unwrap_or(fewest), jobs.count())?;
+        let among = controls.unwrap_or(bug.controls).to_string();
+        let found = bug.find::<Report>(RUN, &["--controls", &among], jobs.count());
+        let found = found.map_err(|error| error.to_string())?;
         all_found &= found.is_some();
         print(&found_text(bug.name, bug.breaks, bug.within_seeds, found))?;
     }
     Ok(verdict(all_found))
-}
-
-/// Looks for a bug until a seed finds it.
-fn first_seed_that_finds(
-    bug: &Planted<planted::Bug>,
-    controls: u8,
-    jobs: usize,
-) -> Result<Option<u64>> {
-    let violation = format!("{}:", bug.breaks);
-    let is_found = AtomicBool::new(false);
-    let mut found: Option<u64> = None;
-    let case = |seed: u64| -> Case {
-        let (seed, controls) = (seed.to_string(), controls.to_string());
-        ["--seed", &seed, "--plant", bug.name, "--controls", &controls].map(str::to_owned).to_vec()
-    };
-    let goes_on = |_: &u64| !is_found.load(Ordering::Relaxed);
-    let cases = (1..=bug.within_seeds).take_while(goes_on).map(case);
-    run_all(cases, jobs, |report| {
-        if report.violations.iter().any(|said| said.starts_with(&violation)) {
-            is_found.store(true, Ordering::Relaxed);
-            found = Some(found.map_or(report.seed, |first| first.min(report.seed)));
-        }
-    })
-    .map_err(|error| error.to_string())?;
-    Ok(found)
 }
 
 /// Runs cases, and counts what they came to.

@@ -109,7 +109,7 @@ enum Command {
     },
     /// Plant each known bug; ends with 1 if one is not found.
     Planted {
-        /// So many control processes, in place of as few as each needs.
+        /// So many control processes, in place of as many as each is known to be found with.
         #[arg(long)]
         controls: Option<u8>,
         /// Only this one.
@@ -348,7 +348,7 @@ fn find_planted_in_replicas(jobs: Jobs) -> Result<ExitCode> {
     use otto_sim::replicas::{planted::ALL, report};
     let mut all_found = true;
     for bug in ALL {
-        let found = bug.find::<report::Report>(report::COMMAND, jobs.count());
+        let found = bug.find::<report::Report>(report::COMMAND, &[], jobs.count());
         let found = found.map_err(|error| error.to_string())?;
         all_found &= found.is_some();
         print(&found_text(bug.name, bug.breaks, bug.within_seeds, found))?;

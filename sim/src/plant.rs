@@ -22,6 +22,8 @@ pub struct Planted<Bug> {
     pub within_seeds: u64,
     /// A seed that finds it.
     pub found_by: u64,
+    /// Among how many control processes, where that can be chosen.
+    pub controls: u8,
 }
 
 /// The report of a simulation, as far as it tells whether a bug was found.
@@ -42,7 +44,7 @@ impl<Bug: Copy> Planted<Bug> {
         what: &'static str,
         within_seeds: u64,
     ) -> Self {
-        Self { bug, name, breaks, what, within_seeds, found_by: 1 }
+        Self { bug, name, breaks, what, within_seeds, found_by: 1, controls: 1 }
     }
 
     /// The same, known to be found by another seed.
@@ -51,13 +53,27 @@ impl<Bug: Copy> Planted<Bug> {
         Self { found_by: seed, ..self }
     }
 
-    /// The first seed that finds the bug, if any does within its number of seeds.
+    /// The same, where it takes so many control processes.
+    #[must_use]
+    pub const fn among(self, controls: u8) -> Self {
+        Self { controls, ..self }
+    }
+
+    /// The first seed that finds the bug, if any does within its number of seeds, with these
+    /// arguments beside the seed's.
     ///
     /// # Errors
     /// When a simulation crashes.
-    pub fn find<Report: Judged>(&self, command: &[&str], jobs: usize) -> io::Result<Option<u64>> {
+    pub fn find<Report: Judged>(
+        &self,
+        command: &[&str],
+        beside: &[&str],
+        jobs: usize,
+    ) -> io::Result<Option<u64>> {
         let case = |seed: u64| -> Case {
-            ["--seed", &seed.to_string(), "--plant", self.name].map(str::to_owned).to_vec()
+            let seed = seed.to_string();
+            let case = ["--seed", &seed, "--plant", self.name];
+            case.iter().chain(beside).copied().map(str::to_owned).collect()
         };
         let violation = format!("{}:", self.breaks);
         let others: Vec<u64> =

@@ -100,6 +100,7 @@ pub const ALL: &[Planted<Bug>] = &[
     Planted::new(Bug::BidsForgotten, "bids-forgotten", "L1", "an agent's bids never arrive", 20),
     Planted::new(Bug::ReadsStale, "reads-stale", "I8", "lists lack the newest run", 20),
     Planted::new(Bug::ClocksUncompared, "clocks-uncompared", "I16", "clocks are not compared", 200)
+        .among(3)
         .found_by(85),
     Planted::new(
         Bug::DamageHidden,
@@ -107,27 +108,19 @@ pub const ALL: &[Planted<Bug>] = &[
         "I23",
         "a damaged node goes on, and differs",
         200,
-    ),
-    Planted::new(Bug::IdentityForged, "identity-forged", "I24", "a wiped node is who it was", 200),
-    Planted::new(Bug::TokensUnlimited, "tokens-unlimited", "I25", "a token lets in too many", 100),
+    )
+    .among(3)
+    .found_by(14),
+    Planted::new(Bug::IdentityForged, "identity-forged", "I24", "a wiped node is who it was", 200)
+        .among(3)
+        .found_by(3),
+    Planted::new(Bug::TokensUnlimited, "tokens-unlimited", "I25", "a token lets in too many", 100)
+        .among(3)
+        .found_by(3),
     Planted::new(Bug::ProcessesLeft, "processes-left", "I29", "stages leave processes behind", 20),
-    Planted::new(Bug::MemberForgotten, "member-forgotten", "L2", "a node is sent no entries", 40),
+    Planted::new(Bug::MemberForgotten, "member-forgotten", "L2", "a node is sent no entries", 40)
+        .among(3),
 ];
-
-impl Bug {
-    /// Whether it can only be found in a cluster.
-    #[must_use]
-    pub fn needs_cluster(self) -> bool {
-        matches!(
-            self,
-            Self::ClocksUncompared
-                | Self::DamageHidden
-                | Self::IdentityForged
-                | Self::TokensUnlimited
-                | Self::MemberForgotten
-        )
-    }
-}
 
 /// The bug of this name.
 #[must_use]
@@ -433,5 +426,51 @@ impl Control for SpoiltControl {
 
     async fn keep(&self, agent: AgentRef, lease: LeaseId, part: BlobPart) -> Result<(), LinkError> {
         self.0.keep(agent, lease, part).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+    use crate::invariants;
+
+    /// The table of the book: what holds, and how each bug is found.
+    fn table() -> String {
+        let head = "| | holds | planted bug | what is wrong | control processes | found with seed \
+                    | within |\n| --- | --- | --- | --- | --- | --- | --- |\n";
+        let rows = invariants::ALL.iter().flat_map(|invariant| {
+            ALL.iter().filter(|bug| bug.breaks == invariant.id).map(|bug| {
+                format!(
+                    "| {} | {} | {} | {} | {} | {} | {} |\n",
+                    bug.breaks,
+                    invariant.holds,
+                    bug.name,
+                    bug.what,
+                    bug.controls,
+                    bug.found_by,
+                    bug.within_seeds
+                )
+            })
+        });
+        [head.to_owned()].into_iter().chain(rows).collect()
+    }
+
+    #[test]
+    fn the_book_tells_how_each_bug_is_found() {
+        let book = include_str!("../../docs/src/simulation.md");
+        assert!(book.contains(&table()), "docs/src/simulation.md lacks:\n{}", table());
+    }
+
+    #[test]
+    fn each_property_has_a_bug_that_is_found_within_its_seeds() {
+        for invariant in invariants::ALL {
+            let bugs = ALL.iter().filter(|bug| bug.breaks == invariant.id);
+            assert_ne!(bugs.count(), 0, "no planted bug breaks {}", invariant.id);
+        }
+        for bug in ALL {
+            assert!(bug.found_by <= bug.within_seeds, "{}", bug.name);
+            let known = invariants::ALL.iter().any(|invariant| invariant.id == bug.breaks);
+            assert!(known, "{} breaks {}, which nobody checks", bug.name, bug.breaks);
+        }
     }
 }

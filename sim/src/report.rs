@@ -1,6 +1,7 @@
 //! What a simulation came to, for people and for scripts.
 
 use crate::history::{Fact, Moment};
+use crate::plant::Judged;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -58,6 +59,16 @@ pub struct Report {
     pub marks: BTreeSet<String>,
     /// Everything that contradicts a property. Empty is good.
     pub violations: Vec<String>,
+}
+
+impl Judged for Report {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn violations(&self) -> &[String] {
+        &self.violations
+    }
 }
 
 impl Report {

@@ -15,6 +15,9 @@ use std::time::Duration;
 /// One simulation that is to be run: the arguments behind `otto-sim run`.
 pub type Case = Vec<String>;
 
+/// What comes before a case that is a simulation of all processes.
+pub const RUN: &[&str] = &["run", "--json"];
+
 /// Runs cases in child processes, `jobs` at a time, and hands each report on as it comes.
 ///
 /// # Errors
@@ -25,7 +28,7 @@ pub fn run_all(
     jobs: usize,
     done: impl FnMut(Report),
 ) -> io::Result<()> {
-    run_reporting(&["run", "--json"], cases, jobs, done)
+    run_reporting(RUN, cases, jobs, done)
 }
 
 /// As [`run_all`], with another command before each case, and what that reports.
