@@ -80,7 +80,7 @@ pub(crate) fn measure() -> Result<(), String> {
 }
 
 /// Nodes on this machine.
-struct Cluster {
+pub(crate) struct Cluster {
     folder: TempDir,
     nodes: Vec<Machine>,
     plan: Arc<Plan>,
@@ -123,7 +123,7 @@ impl Machine {
 
 impl Cluster {
     /// So many nodes that vote, grown from one.
-    async fn grow(nodes: u8) -> Result<Self, String> {
+    pub(crate) async fn grow(nodes: u8) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let text = |error: std::io::Error| error.to_string();
         let repository = folder.path().join("repository");
@@ -165,7 +165,7 @@ impl Cluster {
     /// Waits until all nodes vote and answer.
     async fn becomes_whole(&self) -> Result<(), String> {
         let until = Instant::now() + GROWING;
-        while !self.is_whole() {
+        while !self.is_whole().await {
             if Instant::now() > until {
                 return Err("the cluster did not become whole".to_owned());
             }
@@ -174,17 +174,19 @@ impl Cluster {
         Ok(())
     }
 
-    fn is_whole(&self) -> bool {
-        self.nodes.iter().all(|machine| {
-            let mut nodes = Command::new(otto());
-            nodes.args(["nodes", "--json"]).env("OTTO_HOME", &machine.home);
-            let Ok(shown) = run(nodes.current_dir(self.folder.path())) else { return false };
-            let shown: serde_json::Value = serde_json::from_slice(&shown).unwrap_or_default();
-            shown["reachable_voters"] == self.nodes.len()
-        })
+    /// Asks as a client, not by a command: that would start a node of its own where none runs yet.
+    async fn is_whole(&self) -> bool {
+        for machine in &self.nodes {
+            let Ok(client) = machine.client() else { return false };
+            let Ok(view) = client.patience(PATIENCE).cluster().await else { return false };
+            if usize::try_from(view.survival.reachable) != Ok(self.nodes.len()) {
+                return false;
+            }
+        }
+        true
     }
 
-    async fn submissions(&self) -> Result<Times, String> {
+    pub(crate) async fn submissions(&self) -> Result<Times, String> {
         let mut connections = Vec::new();
         for index in 0..CLIENTS.div_ceil(PER_CONNECTION) {
             connections.push(self.nodes[index % self.nodes.len()].client()?);

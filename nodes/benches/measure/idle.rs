@@ -25,7 +25,7 @@ pub(crate) fn measure() -> Result<(), String> {
 }
 
 /// Resident memory, of which each page counts by how many share it.
-fn share_kib(pid: u32) -> u64 {
+pub(crate) fn share_kib(pid: u32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_default();
     line.trim().trim_end_matches("kB").trim_end().parse().unwrap_or(0)

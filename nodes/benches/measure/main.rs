@@ -8,6 +8,7 @@
 //! Parts can be chosen: `cargo bench --bench measure -- steps hello`.
 
 mod cluster;
+mod growth;
 mod hello;
 mod idle;
 mod logs;
@@ -35,6 +36,7 @@ const PARTS: &[Part] = &[
     Part { name: "logs", measure: logs::measure },
     Part { name: "idle", measure: idle::measure },
     Part { name: "cluster", measure: cluster::measure },
+    Part { name: "growth", measure: growth::measure },
 ];
 
 fn main() {

@@ -50,7 +50,7 @@ async fn round(node: &Node, plan: &Arc<Plan>) -> Result<Duration, String> {
 }
 
 /// Kills the control process; answers how long it took until a new client's submission was taken.
-async fn gap(node: &Node, plan: &Plan) -> Result<Duration, String> {
+pub(crate) async fn gap(node: &Node, plan: &Plan) -> Result<Duration, String> {
     let control = node.control().ok_or("there is no control process")?;
     let pid = i32::try_from(control).ok().and_then(Pid::from_raw).ok_or("a strange process id")?;
     let key = fresh_key();

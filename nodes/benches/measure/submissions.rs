@@ -91,6 +91,11 @@ impl Times {
         f64::from(u32::try_from(self.0.len()).unwrap_or(u32::MAX)) / MEASURED.as_secs_f64()
     }
 
+    /// How many there were.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Milliseconds within which so many of a hundred calls were answered.
     pub(crate) fn at(&self, percent: usize) -> f64 {
         let mut sorted = self.0.clone();
@@ -174,6 +179,33 @@ async fn appends(node: &Node, clients: usize) -> Result<Times, String> {
     let times = gather(tasks).await;
     std::fs::remove_file(&path).map_err(|error| error.to_string())?;
     times
+}
+
+/// Lets clients submit so many in all, each as fast as it is answered.
+pub(crate) async fn submit_so_many(
+    clients: Vec<Client>,
+    plan: &Arc<Plan>,
+    count: usize,
+    project: impl Fn(usize) -> String,
+) -> Result<Times, String> {
+    let many = clients.len();
+    let mut tasks = JoinSet::new();
+    for (index, connection) in clients.into_iter().enumerate() {
+        let (plan, project) = (Arc::clone(plan), project(index));
+        let own = count / many + usize::from(index < count % many);
+        tasks.spawn(async move {
+            let mut times = Vec::new();
+            for _ in 0..own {
+                let key = fresh_key();
+                let start = Instant::now();
+                let submitted = connection.submit_plan(&project, &key, &plan, None).await;
+                submitted.map_err(|error| error.to_string())?;
+                times.push(start.elapsed());
+            }
+            Ok(times)
+        });
+    }
+    gather(tasks).await
 }
 
 async fn gather(mut tasks: JoinSet<Result<Vec<Duration>, String>>) -> Result<Times, String> {
