@@ -35,7 +35,7 @@ const ALL_RUNS: u32 = 200;
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     waiting: Arc<AtomicU64>,
-    /// Since when all that is stored is there: in simulated time, and in the machine's.
+    /// Since when all that is stored is there: in simulated time, and in the processor's.
     pub stored: Arc<OnceLock<(u64, Duration)>>,
     /// The world says: all faults are over.
     pub calm: Arc<AtomicBool>,
@@ -76,7 +76,7 @@ impl Work {
     pub async fn run(self) -> turmoil::Result {
         if self.stored > 0 {
             stored::submit(self.stored, || client(self.machines).patience(PATIENCE)).await?;
-            let now = (now_ms(), determinism::machine_time());
+            let now = (now_ms(), determinism::processor_time());
             self.progress.stored.set(now).ok();
         }
         let reading = tokio::task::spawn_local(self.clone().list());

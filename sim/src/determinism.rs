@@ -109,9 +109,18 @@ fn stopped_at() -> Option<Duration> {
 
 /// The machine's own monotonic time, for telling how long a simulation took.
 pub fn machine_time() -> Duration {
+    system_time(libc::CLOCK_MONOTONIC)
+}
+
+/// For how long processors have worked for this process, however busy the machine is.
+pub fn processor_time() -> Duration {
+    system_time(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn system_time(id: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the system call writes one `timespec` through a valid pointer.
-    unsafe { system_clock(libc::CLOCK_MONOTONIC, &raw mut time) };
+    unsafe { system_clock(id, &raw mut time) };
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -166,14 +166,15 @@ pub fn line(size: Size, report: &Report) -> String {
     let Size { controls, shards, agents, runs, stored } = size;
     let mut text = format!(
         "{controls} nodes, {:>2} groups, {agents:>3} agents, {runs:>4} runs, {stored:>6} stored: \
-         {:>6.1} simulated s a second ({} s in {:.1} s, storing {:.1} s, judging {:.1} s), \
-         {:>4} MiB, load {}",
+         {:>6.1} simulated s a second of the processor ({} s in {:.1} s; storing {:.1} s, \
+         judging {:.1} s; {:.1} s in all), {:>4} MiB, load {}",
         shards + 1,
         rate(report),
         report.simulated_ms.saturating_sub(report.cost.stored_ms) / 1000,
         seconds(report.cost.simulating_ms),
         seconds(report.cost.storing_ms),
         seconds(report.cost.judging_ms),
+        seconds(report.took_ms),
         report.cost.memory >> 20,
         load(),
     );
@@ -196,7 +197,7 @@ pub fn figure(axis: &Axis, measured: &[(Size, Report)]) -> Figure {
     Figure {
         title: format!("Simulated seconds a second, by {}", axis.name),
         across: axis.title.to_owned(),
-        up: "simulated seconds a second".to_owned(),
+        up: "simulated seconds a second of the processor".to_owned(),
         lines: vec!["simulation".to_owned()],
         rows: measured.iter().map(row).collect(),
     }

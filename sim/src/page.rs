@@ -77,11 +77,13 @@ const BODY: &str = r#"<nav>
 <canvas id="overview" height="34" aria-label="all of it; what is shown below is framed"></canvas>
 <canvas id="lanes" aria-label="what happened at which host"></canvas>
 <p class="legend">
-<span class="key up"></span> process is up <span class="key down"></span> is down
-<span class="key leads"></span> leads a shard <span class="key lease"></span> holds a stage
-<span class="key ail"></span> is ailing <span class="key fault"></span> fault
-<span class="key mark"></span> rare situation <span class="key client"></span> client
-<span class="key message"></span> message <span class="key gone"></span> never arrived.
+<span><i class="key up"></i>process is up</span> <span><i class="key down"></i>is down</span>
+<span><i class="key leads"></i>leads a shard</span>
+<span><i class="key lease"></i>holds a stage</span>
+<span><i class="key ail"></i>is ailing</span> <span><i class="key fault"></i>fault</span>
+<span><i class="key mark"></i>rare situation</span> <span><i class="key client"></i>client</span>
+<span><i class="key message"></i>message</span> <span><i class="key gone"></i>lost message</span>
+<br>
 Wheel or + and − to zoom, drag or ← and → to move, hold the pointer over anything, click it to find
 it in the list.
 </p>

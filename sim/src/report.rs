@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-/// What a simulation cost on this machine. Not part of the history.
+/// What a simulation cost, in time of the processor, which other work does not prolong. Not part
+/// of the history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Cost {
     /// Simulated milliseconds until what is stored was there.

@@ -10,6 +10,7 @@ const AXIS = 22;    // Where the times stand.
 const HEAD = 20;    // A lane's own row, with what happens at its host.
 const ROW = 13;     // A row of bars below it.
 const MOST = 400;   // So many lines the list has at most.
+const CROWDED = 2500; // More messages than that are a fog; then only those are drawn that got lost.
 
 // Where each lane begins, and how high all are together.
 const tops = [];
@@ -50,13 +51,15 @@ function draw() {
   pen.beginPath();
   pen.rect(GUTTER, 0, wide - GUTTER, height);
   pen.clip();
+  const unseen = find("messages").checked ? drawMessages(pen, x) : 0;
   drawBars(pen, x);
-  if (find("messages").checked) drawMessages(pen, x);
   drawMoments(pen, x);
   pen.restore();
   drawHosts(pen, wide);
   drawOverview();
-  find("range").textContent = `${seconds(view.from)} s to ${seconds(view.to)} s of ${seconds(end)} s`;
+  const fog = unseen > 0 ? `; look nearer to see ${unseen} messages` : "";
+  find("range").textContent =
+    `${seconds(view.from)} s to ${seconds(view.to)} s of ${seconds(end)} s${fog}`;
   fillList();
 }
 
@@ -122,11 +125,13 @@ function drawBars(pen, x) {
 // The middle of a lane's own row, from which messages go and at which they arrive.
 const middle = (lane) => tops[lane] + HEAD / 2;
 
+// Answers how many are not drawn because there are too many.
 function drawMessages(pen, x) {
   const idle = find("idle").checked;
-  const shown = data.messages.filter(([, , sent, arrived, , dull]) =>
+  const all = data.messages.filter(([, , sent, arrived, , dull]) =>
     (idle || !dull) && (arrived ?? sent + 50) >= view.from && sent <= view.to);
-  const faint = Math.min(1, Math.max(0.12, 400 / shown.length));
+  const shown = all.length > CROWDED ? all.filter((message) => message[3] === null) : all;
+  const faint = Math.min(1, Math.max(0.25, 400 / shown.length));
   for (const [from, to, sent, arrived, what] of shown) {
     const gone = arrived === null;
     const [left, top] = [x(sent), middle(from)];
@@ -144,6 +149,7 @@ function drawMessages(pen, x) {
                        : `sent ${seconds(sent)} s, arrived ${seconds(arrived)} s`;
     hits.push({ line: [left, top, right, low], text: `${names}\n${times}` });
   }
+  return all.length - shown.length;
 }
 
 function drawMoments(pen, x) {

@@ -57,7 +57,7 @@ fn history() -> Vec<Moment> {
 }
 
 /// The elements of a page without end tags.
-const VOID: [&str; 2] = ["meta", "input"];
+const VOID: [&str; 3] = ["meta", "input", "br"];
 
 /// What is wrong with how a page's elements are nested; what scripts and styles hold is raw text.
 fn ill_formed(page: &str) -> Result<Vec<String>, String> {

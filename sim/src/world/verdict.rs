@@ -92,7 +92,7 @@ impl World {
     /// Reads what is left, and judges.
     pub(super) fn judge(mut self) -> Result<Simulated, String> {
         let simulated_ms = self.now_ms();
-        let simulated = determinism::machine_time();
+        let simulated = determinism::processor_time();
         self.converge()?;
         let behind = if self.setup.is_cluster() { self.behind() } else { Vec::new() };
         let members = self.members();
@@ -115,13 +115,14 @@ impl World {
         if !progress.finished() {
             violations.push(format!("L1: after {simulated_ms} ms clients still wait for answers"));
         }
-        let ended = determinism::machine_time();
-        let (stored_ms, stored) = progress.stored.get().copied().unwrap_or((0, started));
+        let took = determinism::machine_time().saturating_sub(started);
+        let judged = determinism::processor_time();
+        let (stored_ms, stored) = progress.stored.get().copied().unwrap_or_default();
         let cost = Cost {
             stored_ms,
-            storing_ms: whole_ms(stored.saturating_sub(started)),
+            storing_ms: whole_ms(stored),
             simulating_ms: whole_ms(simulated.saturating_sub(stored)),
-            judging_ms: whole_ms(ended.saturating_sub(simulated)),
+            judging_ms: whole_ms(judged.saturating_sub(simulated)),
             memory: most_memory(),
         };
         let report = Report {
@@ -135,7 +136,7 @@ impl World {
             history_hash,
             moments: history.len(),
             simulated_ms,
-            took_ms: whole_ms(ended.saturating_sub(started)),
+            took_ms: whole_ms(took),
             cost,
             disk_operations,
             runs: ending.runs.len(),
