@@ -349,13 +349,16 @@ impl State {
         self.attempt_timers.clear();
         self.interrupting = None;
         let stage = self.arguments.opened.get().cloned();
-        let (spool, lease) = (self.arguments.outside.ports.spool.clone(), self.lease());
+        // What nobody takes any more needs no end.
+        let log = (!self.abandoned).then(|| self.arguments.outside.clone());
+        let lease = self.lease();
         let closing = async move {
             if let Some(stage) = stage {
                 stage.close().await;
             }
-            // Where this fails the shipping fails too, and says so.
-            spool.close(lease).await.ok();
+            if let Some(outside) = log {
+                shipping::close(&outside, lease).await;
+            }
         };
         self.work = Some(errand::start(myself, closing, Message::Closed));
     }
@@ -388,10 +391,11 @@ impl State {
                 tracing::warn!(lease = %self.lease(), %stale, "a lease is over");
                 self.arguments.outside.ledger.with(|ledger| ledger.give_up(self.lease()));
                 self.abandoned = true;
-                if !self.closing {
-                    self.close(myself);
-                } else if self.work.is_none() {
+                if self.closing && self.work.is_none() {
                     self.leave(myself).await;
+                } else {
+                    // What closes may be waiting for a disk that takes the end of the log.
+                    self.close(myself);
                 }
             }
             Err(_) => {

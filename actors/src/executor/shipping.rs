@@ -35,6 +35,20 @@ pub(super) async fn ship(outside: Outside, lease: LeaseId) -> Result<u64, Stale>
     Shipping { outside, lease, sent: 0, failures: 0, place }.ship().await
 }
 
+/// Closes a log. Its last line may say what is cut off, so it waits for a disk that takes nothing:
+/// a log that lacks something without saying so is worse than a stage that ends late.
+pub(super) async fn close(outside: &Outside, lease: LeaseId) {
+    let mut failures = 0;
+    while let Err(error) = outside.ports.spool.close(lease).await {
+        if failures == 0 {
+            tracing::warn!(%lease, %error, "a stage waits: its log cannot be ended");
+        }
+        let pause = backoff::pause(failures, LONGEST, outside.ports.chance.as_ref());
+        failures = failures.saturating_add(1);
+        tokio::time::sleep(pause.to_duration()).await;
+    }
+}
+
 struct Shipping {
     outside: Outside,
     lease: LeaseId,

@@ -1,6 +1,6 @@
 //! Carries what a step prints from its pipe into the spool.
 
-use super::spool::Log;
+use super::spool::{Log, Writer};
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -15,13 +15,13 @@ const PIPE_BYTES: usize = 1 << 20;
 /// After so many reads without a wait, others have their turn.
 const TURN_READS: usize = 8;
 /// How long to wait before a disk that took nothing is tried again.
-const DISK_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const DISK_PAUSE: Duration = Duration::from_millis(500);
 
 /// One step's output on its way. [`Pump::run`] may be dropped and called again: nothing is lost.
 #[derive(Debug)]
 pub(super) struct Pump {
     output: pipe::Receiver,
-    log: Arc<Log>,
+    log: Writer,
     buffer: Vec<u8>,
     /// What was read and is not in the spool yet.
     pending: Range<usize>,
@@ -38,12 +38,18 @@ impl Pump {
         rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES).ok();
         let output = pipe::Receiver::from_owned_fd(reader)?;
         let buffer = Vec::with_capacity(BUFFER_BYTES);
+        let log = Writer::of(log);
         Ok((Self { output, log, buffer, pending: 0..0, stuck: false, done: false }, writer))
     }
 
     /// Whether nobody can print any more and all of it is in the spool.
     pub(super) fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// Whether the disk took nothing when it was last tried.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck
     }
 
     /// Carries until nobody can print any more.
@@ -100,7 +106,8 @@ impl Pump {
 }
 
 impl Drop for Pump {
-    /// Passes over what cannot be written any more, so that the log says how much that is.
+    /// Passes over what cannot be written any more, so that the log says how much that is: it is
+    /// not closed before.
     fn drop(&mut self) {
         let mut left = self.pending.len();
         // A pipe holds no more than this, however fast somebody may go on writing.

@@ -2,7 +2,8 @@
 //!
 //! Writing is plain and unsynced: a spool does not outlive its agent. On a full disk the writer
 //! waits, so that the step waits too and nothing is lost; only beyond the log's limit, or when the
-//! stage is ended meanwhile, bytes are passed over, and then the log says how many.
+//! stage is ended meanwhile, bytes are passed over, and then the log says how many: it is closed
+//! only when nobody writes into it any more, and when the disk has taken that last line.
 
 use super::file_name;
 use async_trait::async_trait;
@@ -96,6 +97,7 @@ impl Spool for DiskSpool {
 
     async fn close(&self, lease: LeaseId) -> Result<u64, LogError> {
         let log = self.log(lease)?;
+        log.without_writers().await;
         log.close().map_err(|error| LogError(format!("write {lease}: {error}")))
     }
 
@@ -118,6 +120,8 @@ impl Spool for DiskSpool {
 struct Extent {
     length: u64,
     closed: bool,
+    /// How many may still print.
+    writers: usize,
 }
 
 /// What is being written, under one lock so that lines of Otto's own fall between those of steps.
@@ -159,32 +163,6 @@ impl Log {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds what a step printed; answers how many of the bytes are dealt with. Those beyond the
-    /// limit are: they are counted.
-    ///
-    /// # Errors
-    /// When the disk takes nothing now; the same bytes may be offered again.
-    pub(super) fn print(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut tail = self.tail();
-        if self.extent().closed {
-            return Ok(bytes.len());
-        }
-        let room = self.limit_bytes.saturating_sub(tail.printed);
-        let fits = usize::try_from(room).map_or(bytes.len(), |room| room.min(bytes.len()));
-        if fits == 0 {
-            tail.cut_off += bytes.len() as u64;
-            return Ok(bytes.len());
-        }
-        let written = self.write(&mut tail, &bytes[..fits])?;
-        tail.printed += written as u64;
-        Ok(written)
-    }
-
-    /// Passes over bytes that a step printed and that cannot be kept; the log will say so.
-    pub(super) fn pass_over(&self, bytes: usize) {
-        self.tail().cut_off += bytes as u64;
-    }
-
     /// Says what was cut off so far.
     fn say_cut_off(&self, tail: &mut Tail) -> io::Result<()> {
         if tail.cut_off == 0 {
@@ -203,6 +181,13 @@ impl Log {
         }
         self.say_cut_off(&mut tail)?;
         self.write_line(&mut tail, line)
+    }
+
+    /// Waits until nobody can print any more: what they leave unwritten is known then.
+    async fn without_writers(&self) {
+        let mut extent = self.extent.subscribe();
+        // Its sender is in the log itself, so there is an end to wait for.
+        extent.wait_for(|now| now.writers == 0).await.map(drop).ok();
     }
 
     fn close(&self) -> io::Result<u64> {
@@ -237,14 +222,56 @@ impl Log {
     }
 }
 
+/// Somebody who prints into a log, which is not closed before this is dropped.
+#[derive(Debug)]
+pub(super) struct Writer(Arc<Log>);
+
+impl Writer {
+    pub(super) fn of(log: Arc<Log>) -> Self {
+        log.extent.send_modify(|extent| extent.writers += 1);
+        Self(log)
+    }
+
+    /// Adds what a step printed; answers how many of the bytes are dealt with. Those beyond the
+    /// limit are: they are counted.
+    ///
+    /// # Errors
+    /// When the disk takes nothing now; the same bytes may be offered again.
+    pub(super) fn print(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut tail = self.0.tail();
+        let room = self.0.limit_bytes.saturating_sub(tail.printed);
+        let fits = usize::try_from(room).map_or(bytes.len(), |room| room.min(bytes.len()));
+        // A log is closed under a writer only where nobody wants it any more.
+        if fits == 0 || self.0.extent().closed {
+            tail.cut_off += bytes.len() as u64;
+            return Ok(bytes.len());
+        }
+        let written = self.0.write(&mut tail, &bytes[..fits])?;
+        tail.printed += written as u64;
+        Ok(written)
+    }
+
+    /// Passes over bytes that a step printed and that cannot be kept; the log will say so.
+    pub(super) fn pass_over(&self, bytes: usize) {
+        self.0.tail().cut_off += bytes as u64;
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.0.extent.send_modify(|extent| extent.writers -= 1);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::DiskSpool;
+    use super::{DiskSpool, Writer};
     use otto_actors::ports::logs::Spool;
     use otto_core::ids::{Attempt, Epoch, ProjectId, RunId, StageId};
     use otto_core::lease::LeaseId;
     use std::future::Future;
     use std::pin::pin;
+    use std::sync::Arc;
     use std::task::{Context, Poll, Waker};
 
     fn lease() -> LeaseId {
@@ -267,13 +294,14 @@ mod tests {
         let check = |limit: u64, printed: &[&str], expected: &str| {
             let folder = tempfile::tempdir().expect("a folder");
             let spool = DiskSpool::open(folder.path(), limit).expect("a spool");
-            let log = spool.log(lease()).expect("a log");
+            let log = Writer::of(spool.log(lease()).expect("a log"));
             for mut text in printed.iter().map(|text| text.as_bytes()) {
                 while !text.is_empty() {
                     let taken = log.print(text).expect("room on the disk");
                     text = &text[taken..];
                 }
             }
+            drop(log);
             now(spool.note(lease(), "step 2")).expect("a note");
             let length = now(spool.close(lease())).expect("an end");
             let bytes = now(spool.read(lease(), 0, 1000)).expect("a log");
@@ -291,7 +319,7 @@ mod tests {
     fn whoever_waits_learns_of_growth_and_end() {
         let folder = tempfile::tempdir().expect("a folder");
         let spool = DiskSpool::open(folder.path(), 100).expect("a spool");
-        let log = spool.log(lease()).expect("a log");
+        let log = Writer::of(spool.log(lease()).expect("a log"));
         log.print(b"one").expect("room");
         assert_eq!(now(spool.grown(lease(), 0)), Ok((3, false)));
         {
@@ -301,13 +329,31 @@ mod tests {
             log.print(b"two").expect("room");
             assert_eq!(waits.as_mut().poll(&mut context), Poll::Ready(Ok((6, false))));
         }
+        drop(log);
         assert_eq!(now(spool.close(lease())), Ok(6));
         assert_eq!(now(spool.grown(lease(), 6)), Ok((6, true)));
-        log.print(b"late").expect("passed over");
         assert_eq!(now(spool.close(lease())), Ok(6));
         now(spool.drop_log(lease())).expect("removed");
         assert!(now(spool.read(lease(), 0, 10)).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn a_log_is_closed_when_nobody_prints_any_more() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spool = DiskSpool::open(folder.path(), 100).expect("a spool");
+        let log = spool.log(lease()).expect("a log");
+        let [first, last] = [Writer::of(Arc::clone(&log)), Writer::of(log)];
+        let mut closes = pin!(spool.close(lease()));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(closes.as_mut().poll(&mut context).is_pending());
+        drop(first);
+        assert!(closes.as_mut().poll(&mut context).is_pending());
+        last.pass_over(3);
+        drop(last);
+        assert_eq!(closes.as_mut().poll(&mut context), Poll::Ready(Ok(20)));
+        let bytes = now(spool.read(lease(), 0, 100)).expect("a log");
+        assert_eq!(String::from_utf8_lossy(&bytes), "… 3 bytes cut off\n");
     }
 
     #[test]

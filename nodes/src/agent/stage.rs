@@ -3,7 +3,7 @@
 use super::answers::{Desk, Door, Said};
 use super::call::{Called, Command};
 use super::link::StageProcess;
-use super::pump::Pump;
+use super::pump::{DISK_PAUSE, Pump};
 use super::spool::Log;
 use super::stages::{Held, Shared, out_of_turn};
 use super::workspace::Grounds;
@@ -25,7 +25,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::UnixListener;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// How long a step's output and requests are waited for after its end, where something that it left
@@ -33,7 +33,7 @@ use tokio::time::timeout;
 const AFTERMATH: Duration = Duration::from_millis(250);
 /// How long a stage process may take to end what is below it before it is killed.
 const END: Duration = Duration::from_secs(5);
-/// How long a full disk may hold up the end of a stage.
+/// How long a full disk may hold up the end of a stage of which no step goes on.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// A stage with its process.
@@ -51,7 +51,7 @@ pub(super) struct OpenStage {
     /// What steps of this stage archived.
     artifacts: Mutex<BTreeMap<String, Digest>>,
     /// The outputs that something left running still holds.
-    lingering: Mutex<Vec<JoinHandle<()>>>,
+    lingering: Mutex<JoinSet<()>>,
     closed: tokio::sync::Mutex<bool>,
 }
 
@@ -222,12 +222,22 @@ impl OpenStage {
     }
 
     /// Carries what is left of a step's output; what something that it left running may print later
-    /// is carried beside the next steps.
+    /// is carried beside the next steps. A disk that takes nothing holds the step up, as it did
+    /// while the step ran, until there is room again or somebody wants its end.
     async fn see_off(&self, mut pump: Pump) {
-        if timeout(AFTERMATH, pump.run()).await.is_err() {
-            let task = tokio::spawn(async move { pump.run().await });
-            self.lingering.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        let mut patience = AFTERMATH;
+        while timeout(patience, pump.run()).await.is_err() {
+            if !pump.is_stuck() || self.current().interrupted.is_some() {
+                self.lingering().spawn(async move { pump.run().await });
+                return;
+            }
+            // So long that the disk is tried again.
+            patience = 2 * DISK_PAUSE;
         }
+    }
+
+    fn lingering(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.lingering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until nothing of the stage's processes is left.
@@ -299,14 +309,11 @@ impl Stage for OpenStage {
             return;
         }
         self.end_processes().await;
-        let lingering =
-            std::mem::take(&mut *self.lingering.lock().unwrap_or_else(PoisonError::into_inner));
-        for mut task in lingering {
-            // Nobody holds the pipe any more: only a full disk can keep it.
-            if timeout(LAST_WRITE, &mut task).await.is_err() {
-                task.abort();
-            }
-        }
+        let mut lingering = std::mem::take(&mut *self.lingering());
+        // Nobody holds the pipes any more: only a full disk can keep what is in them.
+        let written = async { while lingering.join_next().await.is_some() {} };
+        timeout(LAST_WRITE, written).await.ok();
+        lingering.shutdown().await;
         if let Err(error) = self.grounds.remove().await {
             let folder = self.grounds.folder().display();
             tracing::warn!(%folder, %error, "a workspace stays until the agent starts again");

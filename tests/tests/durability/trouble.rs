@@ -1,11 +1,12 @@
 //! What a node needs is taken away, and given back: a clear error, and nothing is lost.
 
-use super::world::{Process, World, kill_process, until};
+use super::world::{Process, World, kill_process, until, wait};
 use redb::{Database, TableDefinition};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 const QUICK: &str = "pipeline { steps { sh 'echo ran >> OUT/truth; seq 1 200' } }";
 
@@ -275,6 +276,52 @@ fn a_step_fills_the_disk() {
     assert_eq!(outcome.as_deref(), Some("failed"), "{ended:?}");
     assert_eq!(world.truth()[..2], ["begun", "1"]);
     world.end();
+}
+
+/// While the disk is full for so long, a step prints its 50 lines and ends. Answers the outcome of
+/// its run and the log, after there was room again.
+fn prints_on_a_full_disk(limit: &str, full: Duration) -> (Option<String>, String) {
+    const PRINTS: &str = "pipeline { steps { sh '''
+      #!/bin/sh
+      line=$(head -c 20000 /dev/zero | tr '\\0' x)
+      touch OUT/ready
+      until [ -e OUT/full ]; do sleep 0.05; done
+      for n in $(seq 50); do echo $n $line; done
+      ''' LIMIT } }";
+    let world = World::with_small_disk(&PRINTS.replace("LIMIT", limit));
+    let command = world.start("otto run --progress plain");
+    world.await_file("ready");
+    fill(&world);
+    world.make_file("full");
+    wait(full);
+    make_room(&world);
+    drop(command);
+    until("an answer", || world.run("otto runs").code == Some(0));
+    until("the end of the run", || world.outcome(1).is_some());
+    let (outcome, log) = (world.outcome(1), world.succeed("otto logs 1"));
+    world.end();
+    (outcome, log)
+}
+
+#[test]
+fn a_step_that_prints_on_a_full_disk_waits_for_room() {
+    let (outcome, log) = prints_on_a_full_disk("", Duration::from_secs(5));
+    let line = "x".repeat(20_000);
+    let printed: Vec<String> = (1..=50).map(|n| format!("{n} {line}")).collect();
+    assert!(log.lines().eq(printed), "a log of {} bytes", log.len());
+    assert_eq!(outcome.as_deref(), Some("success"));
+}
+
+#[test]
+fn a_log_says_what_a_full_disk_cut_off() {
+    let (outcome, log) = prints_on_a_full_disk(", timeout: '4s'", Duration::from_secs(9));
+    let kept: usize = log.lines().filter(|line| !line.starts_with('…')).map(str::len).sum();
+    let said = log.lines().find_map(|line| line.strip_prefix("… ")?.strip_suffix(" bytes cut off"));
+    let cut_off: usize = said.map_or(0, |number| number.parse().expect("a number"));
+    // Without the ends of its lines, of which some are among what was cut off.
+    let all = 50 * 20_000 + 9 * 2 + 41 * 3;
+    assert!((all..=all + 50).contains(&(kept + cut_off)), "{kept} and {cut_off} bytes");
+    assert_eq!(outcome.as_deref(), Some("timed_out"));
 }
 
 /// A log that is not there any more is not passed off as one that is empty.

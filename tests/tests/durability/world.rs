@@ -402,6 +402,13 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("waited in vain for {what}");
 }
 
+/// Lets time go by, where a defect would show only then: nothing here waits for a condition.
+pub(crate) fn wait(span: Duration) {
+    for _ in 0..span.as_millis() / TURN.as_millis() {
+        park_timeout(TURN);
+    }
+}
+
 /// All processes.
 fn processes() -> Vec<Process> {
     let entries = fs::read_dir("/proc").expect("the process table").flatten();
