@@ -2,7 +2,7 @@
 //!
 //! | request | body | answer |
 //! | --- | --- | --- |
-//! | `POST /v1/status` | `{"status": "unstable", "message": "…"}` | 204 |
+//! | `POST /v1/status` | `{"status": "unstable", "message": "…"}` | 204; the worst one counts |
 //! | `POST /v1/end` | the same | 204; no step follows in this run |
 //! | `POST /v1/variables` | `{"name": "color", "value": "green"}` | 204 |
 //! | `DELETE /v1/variables/NAME` | | 204 |
@@ -47,6 +47,14 @@ pub struct Verdict {
     /// Why, for people.
     #[serde(default)]
     pub message: String,
+}
+
+impl Verdict {
+    /// What counts after an earlier word: the worse of the two, and of two alike the later one.
+    #[must_use]
+    pub fn after(self, earlier: Option<Self>) -> Self {
+        earlier.filter(|earlier| earlier.status > self.status).unwrap_or(self)
+    }
 }
 
 /// A captured variable.

@@ -31,7 +31,7 @@ const MAX_VARIABLES: usize = 1000;
 /// What a step said so far.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Said {
-    /// How it says that it goes.
+    /// How it says that it goes: the worst that it said.
     pub(super) verdict: Option<Verdict>,
     /// It wants the run to end.
     pub(super) ends_run: bool,
@@ -61,6 +61,8 @@ pub(super) struct Desk<'a> {
     blobs: &'a Blobs,
     /// What earlier steps of the stage archived.
     artifacts: BTreeMap<String, Digest>,
+    /// What was captured before, and the step sees.
+    captured: &'a BTreeMap<String, Value>,
     secret: Secret,
     said: Mutex<Said>,
 }
@@ -70,9 +72,10 @@ impl<'a> Desk<'a> {
         assignment: &'a Assignment,
         blobs: &'a Blobs,
         artifacts: BTreeMap<String, Digest>,
+        captured: &'a BTreeMap<String, Value>,
         secret: Secret,
     ) -> Self {
-        Self { assignment, blobs, artifacts, secret, said: Mutex::default() }
+        Self { assignment, blobs, artifacts, captured, secret, said: Mutex::default() }
     }
 
     /// What the step said.
@@ -147,15 +150,7 @@ impl<'a> Desk<'a> {
             Call::Status(verdict) => self.note(verdict, false),
             Call::End(verdict) => self.note(verdict, true),
             Call::Capture(variable) => self.capture(variable),
-            Call::Drop { name } => {
-                let mut said = self.said();
-                said.captured.remove(&name);
-                if said.dropped.len() >= MAX_VARIABLES {
-                    return too_many();
-                }
-                said.dropped.insert(name);
-                Answer::done()
-            }
+            Call::Drop { name } => self.drop_variable(name),
             Call::Credential { name } => Answer::refused(
                 501,
                 format!("retrieve the credential '{name}': Otto does not keep credentials yet"),
@@ -173,7 +168,8 @@ impl<'a> Desk<'a> {
     fn note(&self, verdict: Verdict, ends_run: bool) -> Answer {
         let mut said = self.said();
         said.ends_run |= ends_run;
-        said.verdict = Some(verdict);
+        let earlier = said.verdict.take();
+        said.verdict = Some(verdict.after(earlier));
         Answer::done()
     }
 
@@ -188,6 +184,24 @@ impl<'a> Desk<'a> {
         }
         said.dropped.remove(&name);
         said.captured.insert(name, value);
+        Answer::done()
+    }
+
+    /// Forgets a variable that the step sees or captured itself.
+    fn drop_variable(&self, name: String) -> Answer {
+        let mut said = self.said();
+        let seen = self.captured.keys().filter(|seen| !said.dropped.contains(*seen));
+        let there: BTreeSet<&String> = seen.chain(said.captured.keys()).collect();
+        if !there.contains(&name) {
+            let there = there.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let only = if there.is_empty() { "nothing" } else { &format!("only {there}") };
+            return Answer::refused(404, format!("drop '{name}': {only} is captured here"));
+        }
+        if said.dropped.len() >= MAX_VARIABLES {
+            return too_many();
+        }
+        said.captured.remove(&name);
+        said.dropped.insert(name);
         Answer::done()
     }
 

@@ -136,6 +136,7 @@ impl OpenStage {
             &self.assignment,
             &self.shared.blobs,
             self.artifacts().clone(),
+            captured,
             secret.clone(),
         );
         let (mut pump, output) = Pump::new(Arc::clone(&self.log)).map_err(|e| machine(&e))?;

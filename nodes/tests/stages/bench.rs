@@ -150,8 +150,12 @@ impl Bench {
     pub(crate) async fn through(&self, assignment: &Assignment) -> (Vec<StepEnd>, String) {
         let stage = self.open(assignment).await;
         let mut ends = Vec::new();
+        let mut captured = BTreeMap::new();
         for index in 0..assignment.steps.len() {
-            ends.push(step(&*stage, index, &BTreeMap::new()).await.expect("a step"));
+            let end = step(&*stage, index, &captured).await.expect("a step");
+            captured.extend(end.captured.clone());
+            captured.retain(|name, _| !end.dropped.contains(name));
+            ends.push(end);
         }
         stage.close().await;
         let log = self.log(assignment.lease).await;

@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     ("steps::the_environment_is_made_from_nothing", environment),
     ("steps::a_step_starts_in_its_folder_and_never_outside", folders),
     ("steps::artifacts_and_variables_pass_through_the_control_socket", control_socket),
+    ("steps::of_what_a_step_says_the_worst_counts", verdicts),
     ("steps::a_library_of_the_repository_runs_as_it_was_planned", library),
     ("steps::an_archive_that_reaches_out_is_refused", archives),
 ];
@@ -155,19 +156,53 @@ fn control_socket() {
             call("unarchive", &[("name", "made")]),
             call("sh", &[("script", "#!/bin/sh\ncat d/f")]),
             call("drop", &[("name", "tone")]),
+            call("drop", &[("name", "tone")]),
             call("unarchive", &[("name", "never")]),
             call("echo", &[("text", "heard")]),
         ];
         let (ends, log) = bench.through(&assignment(steps)).await;
         let outcomes: Vec<Outcome> = ends.iter().map(|end| end.outcome).collect();
         let good = Outcome::Success;
-        let expected = [good, good, good, good, good, good, Outcome::Failed, good];
+        let bad = Outcome::Failed;
+        let expected = [good, good, good, good, good, good, bad, bad, good];
         assert_eq!(outcomes, expected, "{log}");
         assert_eq!(ends[0].captured, [("tone".to_owned(), Value::Text("deep".to_owned()))].into());
         assert_eq!(ends[5].dropped, ["tone"]);
         let kept = ends[1].artifacts["made"];
         assert!(bench.blobs.kept.lock().expect("no panic").contains_key(&kept), "delivered");
+        assert!(log.contains("drop 'tone': nothing is captured here"), "{log}");
         assert!(log.contains("content\n") && log.ends_with("heard\n"), "{log}");
+    });
+}
+
+fn verdicts() {
+    const SAYS: &str = r#"#!/usr/bin/env python3
+import json, os, socket
+control = json.load(open(os.environ["OTTO_INVOCATION"]))["control"]
+for said in "SAID".split():
+    path, status = said.split("=")
+    body = json.dumps({"status": status, "message": said}).encode()
+    head = f"POST /v1/{path} HTTP/1.1\r\nHost: otto\r\nConnection: close\r\n"
+    head += f"Authorization: Bearer {control['secret']}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(control["socket"])
+        connection.sendall(head.encode() + body)
+        assert b" 204 " in connection.recv(1000)
+"#;
+    run(async {
+        let bench = Bench::new().await;
+        let check = async |said: &str, outcome: Outcome, counts: &str| {
+            let (ends, log) = bench.through(&script(&SAYS.replace("SAID", said))).await;
+            let detail = format!("exit code 0: {counts}");
+            assert_eq!((ends[0].outcome, &ends[0].detail), (outcome, &detail), "{said}: {log}");
+            assert_eq!(ends[0].ends_run, said.contains("end="), "{said}");
+        };
+        let (good, shaky, bad) = (Outcome::Success, Outcome::Unstable, Outcome::Failed);
+        check("status=failed end=success", bad, "status=failed").await;
+        check("status=unstable end=success", shaky, "status=unstable").await;
+        check("status=failed status=success", bad, "status=failed").await;
+        check("status=unstable end=failed", bad, "end=failed").await;
+        check("status=success end=success", good, "end=success").await;
     });
 }
 

@@ -20,6 +20,9 @@ const LEVEL: i32 = 3;
 pub(super) fn run(step: &Step) -> Result<Exit, StepError> {
     let written = step.text("files")?;
     let pattern = Pattern::parse(written).map_err(|why| failed("archive", why))?;
+    // Whoever mistyped the pattern has no use for a name.
+    let base = Path::new(".");
+    let found = pattern.find(base).map_err(|why| failed("archive", why))?;
     let Some(name) = step.optional_text("name")?.or_else(|| pattern.name()) else {
         let message = format!(
             "archive '{written}': it needs a name; write `archive '{written}', name: 'files'`"
@@ -32,8 +35,6 @@ pub(super) fn run(step: &Step) -> Result<Exit, StepError> {
         );
         return Err(StepError::Other(message));
     }
-    let base = Path::new(".");
-    let found = pattern.find(base).map_err(|why| failed("archive", why))?;
     let mut artifact = step.keep_artifact(name)?;
     if let Err(error) = pack(base, &found, &mut artifact) {
         return Err(artifact.refusal().unwrap_or_else(|| failed("archive", error)));

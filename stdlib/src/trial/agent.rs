@@ -130,14 +130,13 @@ impl Agent {
     fn answer(&mut self, call: Call, closes: bool) -> Vec<u8> {
         let answer = match call {
             Call::Status(verdict) => {
-                let worse = |known: &Verdict| known.status >= verdict.status;
-                if !self.asked.status.as_ref().is_some_and(worse) {
-                    self.asked.status = Some(verdict);
-                }
+                let earlier = self.asked.status.take();
+                self.asked.status = Some(verdict.after(earlier));
                 Answer::done()
             }
             Call::End(verdict) => {
-                self.asked.end = Some(verdict);
+                let earlier = self.asked.end.take();
+                self.asked.end = Some(verdict.after(earlier));
                 Answer::done()
             }
             Call::Capture(variable) => {
