@@ -1,8 +1,9 @@
 //! The actor of one lease at its agent: opens the stage, runs its steps in order, ships the log,
 //! and tells how it ended.
 //!
-//! `finally` steps run however the steps ended, also when these were cancelled or timed out, but no
-//! longer than a bound. An executor that dies is followed by one that clears up: the attempt is
+//! `finally` steps run however the steps ended, also when these were cancelled or timed out. The
+//! stage's time limit is that of its steps and counts nothing of `finally`, which has a bound of
+//! its own. An executor that dies is followed by one that clears up: the attempt is
 //! lost.
 
 mod shipping;
@@ -96,8 +97,8 @@ impl Message {
 pub(crate) enum Limit {
     /// This step's.
     Step(StepPlace),
-    /// The attempt's.
-    Attempt,
+    /// That of all `steps`.
+    Steps,
     /// That of all `finally` steps.
     Finally,
     /// That of a step which was interrupted, and is still there.
@@ -119,7 +120,8 @@ pub(crate) struct State {
     shipping: Option<Errand>,
     interrupting: Option<Errand>,
     step_timers: Vec<Errand>,
-    attempt_timers: Vec<Errand>,
+    /// The time limit of all steps of the section at hand.
+    section_timer: Option<Errand>,
     tally: Tally,
     closing: bool,
     abandoned: bool,
@@ -144,7 +146,7 @@ impl Actor for Executor {
             shipping: None,
             interrupting: None,
             step_timers: Vec::new(),
-            attempt_timers: Vec::new(),
+            section_timer: None,
             tally,
             closing: false,
             abandoned: false,
@@ -194,8 +196,7 @@ impl State {
             return;
         }
         if let Some(limit) = self.arguments.assignment.timeout {
-            let timer = after(myself, limit, Limit::Attempt);
-            self.attempt_timers.push(timer);
+            self.section_timer = Some(after(myself, limit, Limit::Steps));
         }
         let assignment = Arc::clone(&self.arguments.assignment);
         let slot = Arc::clone(&self.arguments.opened);
@@ -241,7 +242,7 @@ impl State {
         let Some(stage) = self.arguments.opened.get().cloned() else { return };
         let first_finally = StepPlace { section: Section::Finally, index: 0 };
         if place == first_finally {
-            self.attempt_timers.push(after(myself, FINALLY, Limit::Finally));
+            self.section_timer = Some(after(myself, FINALLY, Limit::Finally));
         }
         let call = tally::call(&assignment, place);
         if let Some(limit) = call.and_then(|call| call.timeout) {
@@ -297,24 +298,34 @@ impl State {
     fn time_up(&mut self, limit: Limit, myself: &ActorRef<Message>) {
         match limit {
             Limit::Step(place) if self.at == Some(place) => {
-                self.tally.overdue(place);
+                let call = tally::call(&self.arguments.assignment, place);
+                let limit = call.and_then(|call| call.timeout).unwrap_or_default();
+                self.tally.overdue(place, format!("not done within {limit}"));
                 self.stop_step(EndReason::TimedOut, myself);
             }
-            Limit::Attempt => self.interrupt(EndReason::TimedOut, myself),
             Limit::Finally => {
                 self.tally.no_more();
                 if let Some(place) = self.at {
-                    self.tally.overdue(place);
+                    let cause = format!("`finally` was not done within {FINALLY}");
+                    self.tally.overdue(place, cause);
                     self.stop_step(EndReason::TimedOut, myself);
                 }
+            }
+            // Behind its last step it rang too late, on its way here.
+            Limit::Steps if !self.closing && !self.in_finally() => {
+                self.interrupt(EndReason::TimedOut, myself);
             }
             Limit::Grace(place) if self.at == Some(place) => {
                 self.tally.lost("a step could not be ended".to_owned());
                 self.close(myself);
             }
-            // That step has ended meanwhile.
-            Limit::Step(_) | Limit::Grace(_) => {}
+            // That step, or all of them, have ended meanwhile.
+            Limit::Step(_) | Limit::Grace(_) | Limit::Steps => {}
         }
+    }
+
+    fn in_finally(&self) -> bool {
+        self.at.is_some_and(|place| place.section == Section::Finally)
     }
 
     /// Ends the steps; those of `finally` go on, or begin.
@@ -346,7 +357,7 @@ impl State {
         self.closing = true;
         self.at = None;
         self.step_timers.clear();
-        self.attempt_timers.clear();
+        self.section_timer = None;
         self.interrupting = None;
         let stage = self.arguments.opened.get().cloned();
         // What nobody takes any more needs no end.

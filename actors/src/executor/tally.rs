@@ -22,8 +22,8 @@ pub(super) struct Tally {
     begun: bool,
     /// The attempt was told to end: that is how it counts.
     stopped: Option<EndReason>,
-    /// The step whose own time is up.
-    overdue: Option<StepPlace>,
+    /// The step whose time is up, and which time that was.
+    overdue: Option<(StepPlace, String)>,
     /// A step asked to end the run.
     ends_run: bool,
     /// What its steps captured.
@@ -103,14 +103,13 @@ impl Tally {
         place: StepPlace,
         end: StepEnd,
     ) -> Counted {
-        let limit = call(assignment, place).and_then(|call| call.timeout);
-        let (outcome, detail) = match (self.overdue.take() == Some(place), self.stopped, limit) {
-            (true, _, Some(limit)) => (Outcome::TimedOut, format!("not done within {limit}")),
-            (true, _, None) => (Outcome::TimedOut, "its time was up".to_owned()),
-            (false, Some(reason), _) if place.section == Section::Steps => {
+        let overdue = self.overdue.take().filter(|(overdue, _)| *overdue == place);
+        let (outcome, detail) = match (overdue, self.stopped) {
+            (Some((_, cause)), _) => (Outcome::TimedOut, cause),
+            (None, Some(reason)) if place.section == Section::Steps => {
                 (counts_as(reason), end.detail)
             }
-            (false, _, _) => (end.outcome, end.detail),
+            (None, _) => (end.outcome, end.detail),
         };
         let symbol = call(assignment, place).map_or("a step", |call| call.symbol.as_str());
         self.count(outcome, format!("{symbol}: {detail}"));
@@ -173,9 +172,9 @@ impl Tally {
         self.count(Outcome::Lost, cause);
     }
 
-    /// A step's own time is up.
-    pub(super) fn overdue(&mut self, place: StepPlace) {
-        self.overdue = Some(place);
+    /// A step's time is up: its own, or that of its section.
+    pub(super) fn overdue(&mut self, place: StepPlace, cause: String) {
+        self.overdue = Some((place, cause));
     }
 
     /// Nothing begins any more.

@@ -61,6 +61,21 @@ async fn finally_runs_however_the_steps_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_time_limit_counts_nothing_of_finally_which_has_its_own() {
+    let check = async |sweep: &str, outcome: Outcome, cause: &str| {
+        let mut limited = Stage { timeout: Some(Span::seconds(5)), ..stage("a", &["print one"]) };
+        limited.finally = vec![step(sweep), step("print never or last")];
+        let (house, run) = check(sequence(vec![limited]), &[("a", outcome)]).await;
+        let run = house.control.view(run).await.unwrap();
+        let why = run.why(otto_core::ids::StageId(1)).unwrap().to_string();
+        assert_eq!(why, cause);
+    };
+    check("sleep 60s; print swept", Outcome::Success, "success").await;
+    let cause = "timed out: sh: `finally` was not done within 10m";
+    check("sleep 1h", Outcome::TimedOut, cause).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_step_that_takes_too_long_is_ended() {
     let mut late = stage("a", &[]);
     let slow = otto_core::plan::StepCall { timeout: Some(Span::seconds(3)), ..step("sleep 1h") };

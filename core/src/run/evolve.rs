@@ -284,7 +284,8 @@ pub(super) fn deadline(stage: &Stage, state: &StageState) -> Option<Timestamp> {
         Phase::Paused { due, .. } => Some(due),
         Phase::Leased { .. } => {
             let leased = state.leased().filter(|leased| leased.ending.is_none())?;
-            Some(leased.awarded_at.after(stage.timeout?))
+            let limit = stage.timeout.filter(|_| !leased.steps_over(stage.work.steps().len()))?;
+            Some(leased.awarded_at.after(limit))
         }
         Phase::Open if !state.overdue => Some(state.opened_at?.after(stage.timeout?)),
         Phase::Open

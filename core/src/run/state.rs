@@ -1,7 +1,7 @@
 //! What a run knows of its stages, attempts and steps.
 
 use super::duty::EndReason;
-use super::outcome::{Outcome, SkipCause, StepPlace};
+use super::outcome::{Outcome, Section, SkipCause, StepPlace};
 use crate::ids::{AgentRef, Attempt, Epoch, StageId};
 use crate::time::Timestamp;
 use rpds::RedBlackTreeMapSync;
@@ -200,7 +200,7 @@ pub struct AttemptState {
     pub agent: AgentRef,
     /// Since when it was offered.
     pub offered_at: Timestamp,
-    /// When it was awarded; its time limit counts from here.
+    /// When it was awarded; the time limit of its steps counts from here.
     pub awarded_at: Timestamp,
     /// What its agent told of its steps.
     pub steps: RedBlackTreeMapSync<StepPlace, StepState>,
@@ -208,6 +208,21 @@ pub struct AttemptState {
     pub ending: Option<Ending>,
     /// How it ended, once it has.
     pub ended: Option<AttemptResult>,
+}
+
+impl AttemptState {
+    /// Whether nothing of the `count` steps goes on or begins any more, as far as its agent has
+    /// told: the time limit of its stage bounds nothing that comes later.
+    pub(super) fn steps_over(&self, count: usize) -> bool {
+        let Some((place, step)) = self.steps.last() else { return false };
+        match place.section {
+            Section::Finally => true,
+            Section::Steps => step.ended.as_ref().is_some_and(|ended| {
+                let next = usize::try_from(place.index).map_or(usize::MAX, |index| index + 1);
+                !ended.outcome.goes_on() || next >= count
+            }),
+        }
+    }
 }
 
 /// The word to an agent that it must end an attempt.

@@ -81,7 +81,7 @@ fn attempts_come_to_what_their_steps_did() {
                     Ends(outcome) => ended(outcome, false),
                     EndsRun => ended(Outcome::Success, true),
                     Overdue => {
-                        tally.overdue(place);
+                        tally.overdue(place, "not done within 5s".to_owned());
                         continue;
                     }
                     Stop(reason) => {

@@ -136,6 +136,12 @@ fn time_limits_end_what_goes_on() {
     check(limited(), "a? @49", None, "a:leased b:pending");
     check(limited(), "a? @50", None, "a:ending b:pending");
     check(limited(), "a? @50 a+", Some(Outcome::TimedOut), "a:timed out b:skipped");
+    let cleans = || sequence("", [steps("a").steps(2, 1).timeout(50), steps("b")]);
+    check(cleans(), "a/ @50", None, "a:leased b:pending");
+    check(cleans(), "a/ @50 a+", None, "a:success b:offered");
+    check(cleans(), "a? @50 a/ a+", Some(Outcome::TimedOut), "a:timed out b:skipped");
+    let around = || sequence("", [steps("a").steps(1, 1)]).timeout(50);
+    check(around(), "a/ @50 a+", Some(Outcome::TimedOut), "a:timed out");
     let queued = sequence("", [steps("a").queue(10)]);
     check(queued, "@10", Some(Outcome::TimedOut), "a:timed out");
     let group = || parallel("", ["a", "b", "c"].map(steps)).timeout(70);

@@ -42,10 +42,7 @@ pub(crate) fn moves(run: &Run, referee: &Referee, now: Timestamp) -> Vec<Move> {
 
 /// What the holder of a lease may say.
 fn held(stage: StageId, attempt: Attempt, epoch: Epoch) -> Vec<Wish> {
-    let fact = |index, what| {
-        let step = StepPlace { section: Section::Steps, index };
-        StepFact { step, at: Timestamp(5), what }
-    };
+    let fact = |index, what| step_fact(Section::Steps, index, what);
     let outcome = Outcome::Success;
     let ended = StepChange::Ended { outcome, detail: String::new(), log_bytes: Some(9) };
     let (began, ended) = (fact(0, StepChange::Began), fact(0, ended));
@@ -60,6 +57,11 @@ fn held(stage: StageId, attempt: Attempt, epoch: Epoch) -> Vec<Wish> {
         Wish::Decline { stage, attempt, epoch },
         Wish::Report { stage, attempt, epoch, facts },
     ]
+}
+
+/// What an agent tells of a step.
+pub(crate) fn step_fact(section: Section, index: u32, what: StepChange) -> StepFact {
+    StepFact { step: StepPlace { section, index }, at: Timestamp(5), what }
 }
 
 /// The same, said by an attempt of which a step asked for the run's end.

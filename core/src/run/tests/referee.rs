@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::run::command::{Refusal, Wish};
 use crate::run::duty::{Duty, EndReason};
 use crate::run::event::Event;
-use crate::run::outcome::{Outcome, SkipCause, StepChange, StepFact, StepPlace};
+use crate::run::outcome::{Outcome, SkipCause, StepFact, StepPlace};
 use crate::time::Timestamp;
 use crate::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ pub(crate) struct Live {
     pub(crate) ending: Option<EndReason>,
     pub(crate) again: bool,
     pub(crate) began: bool,
-    pub(crate) facts: BTreeSet<(StepPlace, bool)>,
+    pub(crate) facts: BTreeMap<StepPlace, Option<Outcome>>,
 }
 
 /// How a stage ended.
@@ -263,7 +263,7 @@ impl Referee {
             ending: None,
             again: true,
             began: false,
-            facts: BTreeSet::new(),
+            facts: BTreeMap::new(),
         });
         self.last_epoch = epoch;
         must(!was_held, || "I3: two agents hold one stage".to_owned())
@@ -272,7 +272,7 @@ impl Referee {
     fn declined(&mut self, stage: StageId, attempt: Attempt) -> Complaint {
         let live = self.live(stage, attempt)?.clone();
         must(!live.began && live.ending.is_none(), || "I20: it cannot be declined".to_owned())?;
-        let seen = &mut self.stages[stage.index()];
+        let seen = self.unsettled(stage)?;
         seen.live = None;
         seen.offered = Some((attempt, live.offered));
         Ok(())
@@ -282,9 +282,9 @@ impl Referee {
         let live = self.live(stage, attempt)?;
         live.began = true;
         for fact in facts {
-            let is_end = matches!(fact.what, StepChange::Ended { .. });
-            let has_ended = live.facts.contains(&(fact.step, true));
-            let is_new = !has_ended && live.facts.insert((fact.step, is_end));
+            let ended = reference::ended(&fact.what);
+            let known = live.facts.insert(fact.step, ended);
+            let is_new = known.is_none_or(|known| known.is_none() && ended.is_some());
             must(is_new, || "I4: a step's fact is told twice, or after its end".to_owned())?;
         }
         must(!facts.is_empty(), || "I4: nothing is told".to_owned())
@@ -382,8 +382,7 @@ impl Referee {
         let may = reference::may_settle(self, stage, outcome, now);
         let seen = self.unsettled(stage)?;
         must(seen.live.is_none(), || "I3: it settles while an agent holds it".to_owned())?;
-        seen.offered = None;
-        seen.paused = None;
+        (seen.offered, seen.paused) = (None, None);
         seen.ended = Some(Ended { outcome, skip: None });
         may
     }
@@ -466,12 +465,13 @@ impl Referee {
                 owed.insert(Duty::Offer { stage, attempt, since });
                 ring(since.after(planned.queue));
             }
-            if let Some(Live { attempt, epoch, agent, since, ending, .. }) = seen.live {
+            if let Some(Live { attempt, epoch, agent, since, ending, ref facts, .. }) = seen.live {
                 owed.insert(match ending {
                     None => Duty::Attend { stage, attempt, epoch, agent },
                     Some(reason) => Duty::End { stage, attempt, epoch, agent, reason },
                 });
-                if let Some(limit) = planned.timeout.filter(|_| ending.is_none()) {
+                let is_bound = ending.is_none() && !reference::steps_over(planned, facts);
+                if let Some(limit) = planned.timeout.filter(|_| is_bound) {
                     ring(since.after(limit));
                 }
             }

@@ -4,9 +4,10 @@
 use super::referee::{Referee, Seen};
 use crate::gate::{Condition, Decided, Expression, Gate, Operator};
 use crate::ids::{Attempt, StageId};
-use crate::plan::{Plan, Retry, RetryReason, Work};
-use crate::run::outcome::{Outcome, SkipCause};
+use crate::plan::{Plan, Retry, RetryReason, Stage, Work};
+use crate::run::outcome::{Outcome, Section, SkipCause, StepChange, StepPlace};
 use crate::time::{Span, Timestamp};
+use std::collections::BTreeMap;
 
 fn seen(referee: &Referee, id: StageId) -> &Seen {
     &referee.stages[id.index()]
@@ -141,11 +142,32 @@ pub(crate) fn inside_failed_fanout(referee: &Referee, id: StageId) -> bool {
     })
 }
 
+/// How a step ended, where this is its end.
+pub(crate) fn ended(change: &StepChange) -> Option<Outcome> {
+    match change {
+        StepChange::Began => None,
+        StepChange::Ended { outcome, .. } => Some(*outcome),
+    }
+}
+
+/// Whether none of a stage's `steps` goes on or begins any more.
+pub(crate) fn steps_over(stage: &Stage, told: &BTreeMap<StepPlace, Option<Outcome>>) -> bool {
+    let last = stage.work.steps().len();
+    told.iter().any(|(place, ended)| match place.section {
+        Section::Finally => true,
+        Section::Steps => {
+            ended.is_some_and(|ended| place.index as usize + 1 == last || !ended.goes_on())
+        }
+    })
+}
+
 /// When the limit of a stage on an attempt inside is up.
 pub(crate) fn worst_limit(referee: &Referee, stage: StageId, limit: StageId) -> Option<Timestamp> {
     let span = referee.plan.stage(limit).timeout?;
     if stage == limit {
-        return Some(seen(referee, stage).live.as_ref()?.since.after(span));
+        let live = seen(referee, stage).live.as_ref()?;
+        let is_bound = !steps_over(referee.plan.stage(stage), &live.facts);
+        return is_bound.then(|| live.since.after(span));
     }
     let is_around = around(&referee.plan, stage).any(|it| it == limit);
     is_around.then(|| seen(referee, limit).opened_at).flatten().map(|at| at.after(span))

@@ -1,11 +1,12 @@
 //! A run and its journal, driven by short words.
 
+use super::moves::step_fact;
 use crate::ids::{AgentId, AgentRef, CommandId, ProjectId, RunId, StageId};
 use crate::plan::Plan;
 use crate::run::Run;
 use crate::run::command::{Command, Refusal, Submission, Wish};
 use crate::run::event::Entry;
-use crate::run::outcome::{AttemptEnd, Outcome};
+use crate::run::outcome::{AttemptEnd, Outcome, Section, StepChange};
 use crate::run::state::Phase;
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -75,9 +76,10 @@ impl Story {
         decided.answers.into_iter().collect()
     }
 
-    /// Words: `a?` award, `a+` `a~` `a-` award if need be and finish so (`a+good` captures a
-    /// verdict), `a.` `a#` so that it ends the run, well or failed, `a!` award if need be and lose,
-    /// `@70` wake that many milliseconds after the beginning, `X` cancel.
+    /// Words: `a?` award, `a/` award if need be and begin `finally`, `a+` `a~` `a-` award if need
+    /// be and finish so (`a+good` captures a verdict), `a.` `a#` so that it ends the run, well or
+    /// failed, `a!` award if need be and lose, `@70` wake that many milliseconds after the
+    /// beginning, `X` cancel.
     pub(crate) fn tell(&mut self, words: &str) {
         for word in words.split_whitespace() {
             if word == "X" {
@@ -105,6 +107,11 @@ impl Story {
         let (attempt, epoch) = (leased.attempt, leased.epoch);
         let outcome = match sign {
             "?" => return,
+            "/" => {
+                let facts = vec![step_fact(Section::Finally, 0, StepChange::Began)];
+                let report = Wish::Report { stage, attempt, epoch, facts };
+                return self.wish(report).expect("it is leased");
+            }
             "+" | "." => Outcome::Success,
             "~" => Outcome::Unstable,
             "-" | "#" => Outcome::Failed,
