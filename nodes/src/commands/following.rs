@@ -69,7 +69,8 @@ enum End {
     TimedOut,
 }
 
-/// Shows a run until it has its outcome, or the person leaves.
+/// Shows a run until it is over, or the person leaves. One that has its outcome is not over while
+/// agents still end what they do for it: `finally` steps of a cancelled run count.
 ///
 /// # Errors
 /// When the node cannot be reached for too long, or standard output is closed.
@@ -145,7 +146,7 @@ impl Following<'_> {
                     let batch = batch.map_err(session::fault)?;
                     let nothing_follows = batch.is_none();
                     self.take(batch.unwrap_or_default()).await?;
-                    if self.run.outcome().is_some() || nothing_follows {
+                    if self.run.retired_at().is_some() || nothing_follows {
                         return Ok(End::Settled);
                     }
                 }
@@ -209,7 +210,7 @@ impl Following<'_> {
                     self.watched.client.cancel(self.watched.run, session::identity()?, reason);
                 asked.await.map_err(session::fault)?;
                 self.cancelled = true;
-                self.view.say(screen, "cancelling …");
+                self.view.say(screen, "cancelling … (Ctrl-C again leaves it to that)");
                 Ok(None)
             }
             _ => Ok(Some(End::Detached)),
@@ -220,7 +221,8 @@ impl Following<'_> {
         let number = self.watched.names.number;
         let screen = &self.context.screen;
         self.view.leave(screen, &self.run, &self.reasons, clock::now());
-        screen.tell(format!("{how}: run {number} goes on        otto watch {number}"));
+        let now = if self.run.outcome().is_some() { "is being ended" } else { "goes on" };
+        screen.tell(format!("{how}: run {number} {now}        otto watch {number}"));
         if self.context.json {
             let page =
                 json!({ "run": number, "project": self.watched.names.project, "outcome": null });

@@ -48,6 +48,8 @@ fn line(context: &Context, run: &Listed, with_project: bool) -> String {
     let until = summary.settled_at.unwrap_or_else(clock::now);
     let took = clock::lasting(until.since(summary.submitted_at));
     let (sign, word) = match summary.outcome {
+        // Agents still end what they do for it.
+        Some(_) if !summary.retired => (paint.mark("…"), "ending"),
         Some(outcome) => (mark(outcome, paint), outcome.word()),
         None => (paint.mark("…"), "goes on"),
     };

@@ -6,6 +6,7 @@
 
 #[path = "../cluster/mod.rs"]
 mod cluster;
+mod ending;
 mod hostile;
 mod killed;
 mod moments;

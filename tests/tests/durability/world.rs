@@ -348,6 +348,12 @@ impl Started {
         kill(Pid::from_raw(-group), Signal::SIGHUP).expect("the command is there");
     }
 
+    /// Presses Ctrl-C.
+    pub(crate) fn interrupt(&self) {
+        let process = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(process), Signal::SIGINT).expect("the command is there");
+    }
+
     /// Waits until it ends.
     pub(crate) fn ended(mut self) -> Ended {
         let mut status = None;
