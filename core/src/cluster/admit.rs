@@ -4,6 +4,7 @@ use super::Cluster;
 use super::command::{Newcomer, Refusal, Started, ago};
 use super::decide::{Draft, addresses_fit, measured, name_fits};
 use super::event::Event;
+use super::level;
 use super::state::{Holder, Invitation, JoinRole, Levels, Start, Wanted};
 use crate::ids::{AgentId, KeyId, NodeId, TokenHash};
 use crate::time::Span;
@@ -146,24 +147,35 @@ impl Draft {
 
     /// A disk that was copied or rolled back does not know of the node's latest start. Counting
     /// alone would not do: whoever starts an old disk often enough would overtake the count.
+    ///
+    /// A start that was told before the level was raised is told once more, with what may be
+    /// written since.
     pub(super) fn start(&mut self, started: &Started) -> Result<(), Refusal> {
-        let Started { node, count, boot, known, addresses, levels } = started;
-        let latest = self.member(*node)?.start;
-        if let Some(latest) = latest {
-            if latest.boot == *boot {
-                return Ok(());
+        let Started { node, count, boot, known, addresses, levels, release } = started;
+        let member = self.member(*node)?;
+        let knows_releases = self.cluster.level >= level::RELEASES;
+        let release = release.clone().filter(|_| knows_releases);
+        let start = match member.start {
+            Some(latest) if latest.boot == *boot => {
+                if release.is_none() || member.release == release {
+                    return Ok(());
+                }
+                latest
             }
-            if !known.contains(&latest.boot) || *count <= latest.count {
+            Some(latest) if !known.contains(&latest.boot) || *count <= latest.count => {
                 return Err(Refusal::OldDisk { node: *node, latest: latest.count });
             }
-        }
+            Some(_) | None => Start { count: *count, boot: *boot },
+        };
         self.supported(*levels)?;
         addresses_fit(addresses)?;
+        release.as_deref().map_or(Ok(()), name_fits)?;
         self.push(Event::NodeStarted {
             node: *node,
-            start: Start { count: *count, boot: *boot },
+            start,
             addresses: addresses.clone(),
             levels: *levels,
+            release,
             at: self.now,
         });
         Ok(())

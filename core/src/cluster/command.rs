@@ -172,6 +172,9 @@ pub struct Started {
     pub addresses: Vec<String>,
     /// What its build understands.
     pub levels: Levels,
+    /// Of which release it is; left out by the first one.
+    #[serde(default)]
+    pub release: Option<String>,
 }
 
 /// A typed no, worded to fit behind "failed to".
@@ -256,7 +259,7 @@ pub enum Refusal {
         holder: Holder,
     },
     /// The build is too old or too new for the cluster.
-    #[error("work at level {level}: this build understands {oldest} to {newest}")]
+    #[error("work at level {level} of this cluster: the build understands {oldest} to {newest}")]
     OtherLevel {
         /// The cluster's level.
         level: u32,

@@ -145,6 +145,9 @@ pub enum Event {
         addresses: Vec<String>,
         /// What its build understands.
         levels: Levels,
+        /// Of which release it is. Nothing below [`super::level::RELEASES`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<String>,
         /// When.
         at: Timestamp,
     },

@@ -40,11 +40,12 @@ impl Cluster {
             }
             Event::AgentJoined { .. } => self.add_agent(event),
             Event::CertificateIssued { holder, certificate } => self.issue(*holder, *certificate),
-            Event::NodeStarted { node, start, addresses, levels, .. } => {
+            Event::NodeStarted { node, start, addresses, levels, release, at: _ } => {
                 self.change(*node, |member| {
                     member.start = Some(*start);
                     member.addresses.clone_from(addresses);
                     member.levels = *levels;
+                    member.release.clone_from(release);
                 });
             }
             Event::NodeBecameLearner { node, .. } => {
@@ -159,6 +160,7 @@ impl Cluster {
             standing: Standing::Joined,
             wanted: Wanted::Serve,
             start: None,
+            release: None,
             joined: at,
         };
         self.nodes.insert(node, member);

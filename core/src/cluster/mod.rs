@@ -8,7 +8,7 @@
 //!   decide.rs   what each wish leads to    survival.rs  how many nodes may be lost
 //!   admit.rs    who is let in, and stays   duty.rs      what is owed
 //!   event.rs    facts                      register.rs  what every node checks callers against
-//!   evolve.rs   how each changes the state
+//!   evolve.rs   how each changes the state    level.rs     what may be written from when on
 //! ```
 //!
 //! The state lies whole in the head of its journal, so every node reads who belongs to the cluster
@@ -21,6 +21,7 @@ mod decide;
 pub mod duty;
 pub mod event;
 mod evolve;
+pub mod level;
 pub mod register;
 pub mod state;
 pub mod survival;

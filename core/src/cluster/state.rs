@@ -79,6 +79,17 @@ impl Levels {
     }
 }
 
+impl fmt::Display for Levels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { oldest, newest } = self;
+        if oldest == newest {
+            write!(f, "level {newest}")
+        } else {
+            write!(f, "levels {oldest} to {newest}")
+        }
+    }
+}
+
 /// A node or an agent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -210,6 +221,9 @@ pub struct Member {
     pub wanted: Wanted,
     /// Its latest start; `None` before its first one.
     pub start: Option<Start>,
+    /// Of which release that is: `0.1.0`. Nothing below [`super::level::RELEASES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
     /// When it joined.
     pub joined: Timestamp,
 }

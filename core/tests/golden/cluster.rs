@@ -109,6 +109,7 @@ fn start(node: u64, count: u64, boot: u8, known: &[u8]) -> Wish {
         known: known.iter().map(|boot| BootId([*boot; 16])).collect(),
         addresses: vec!["10.0.1.1:7301".to_owned()],
         levels: Levels { oldest: 1, newest: 3 },
+        release: Some("0.2.0".to_owned()),
     })
 }
 
@@ -159,4 +160,25 @@ fn a_cluster_that_lived() {
         (START + 60 * HOUR, Wish::Restore { node: newcomer(8), authority: KeyId([201; 32]) }),
     ]);
     check("cluster", &tell(&told));
+}
+
+/// What the second level lets be written. All the rest is in the story above, whose node tells its
+/// release, too, and in whose bytes it is not.
+#[test]
+fn a_cluster_whose_level_was_raised() {
+    let found = Wish::Found {
+        cluster: ClusterId([7; 16]),
+        shards: 8,
+        authority: KeyId([200; 32]),
+        node: newcomer(1),
+    };
+    let wishes = [
+        found,
+        start(1, 1, 11, &[]),
+        Wish::RaiseLevel { to: 2, by: admin() },
+        start(1, 1, 11, &[]),
+        start(1, 2, 12, &[11]),
+    ];
+    let told: Vec<(u64, Wish)> = (START..).step_by(1000).zip(wishes).collect();
+    check("level-2", &tell(&told));
 }

@@ -3,7 +3,6 @@
 use super::file::{FileError, Reader, Writer};
 use super::source::Pictures;
 use super::{Restored, Restoring, restore};
-use crate::identity::LEVELS;
 use crate::identity::files::Folder;
 use crate::identity::join::Introduction;
 use crate::node::system::SystemClock;
@@ -11,6 +10,7 @@ use crate::replica::{Alone, Shards, ShardsConfig};
 use crate::rpc::backup::{BackUp, BackedUp, Cursor, Picture};
 use crate::store::{self, Threads};
 use crate::wire::hello::{Build, Refused};
+use crate::wire::release::Release;
 use otto_actors::ports::clock::Clock;
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::{Newcomer, Wish};
@@ -73,7 +73,7 @@ async fn write(shards: &Shards, founded: bool) {
         name: "n1".to_owned(),
         addresses: Vec::new(),
         key: KeyId([3; 32]),
-        levels: LEVELS,
+        levels: Release::NEWEST.levels,
     };
     let (cluster, authority) = (ClusterId([1; 16]), KeyId([2; 32]));
     let by = By { name: "ada".to_owned(), role: UserRole::Admin };
@@ -126,7 +126,7 @@ async fn restored(file: &Path, data: &Path) -> Result<Restored, Refused> {
         introduction: Introduction {
             name: "phoenix".to_owned(),
             addresses: Vec::new(),
-            levels: LEVELS,
+            levels: Release::NEWEST.levels,
             build: Build::default(),
         },
         birth: 77,

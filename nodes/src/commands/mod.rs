@@ -50,6 +50,7 @@ mod waiting;
 mod watch;
 mod why;
 
+use crate::wire::release::Release;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 use fault::{Exit, Fault};
@@ -69,7 +70,7 @@ const STYLES: Styles = Styles::styled()
 #[derive(Parser, Debug)]
 #[command(
     name = "otto",
-    version,
+    version = Release::ours().version,
     styles = STYLES,
     disable_help_subcommand = true,
     arg_required_else_help = true,

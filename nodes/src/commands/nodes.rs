@@ -240,6 +240,7 @@ mod tests {
             certificate_until: Timestamp(86_400_000),
             live,
             levels: Some(Levels { oldest: 1, newest: 1 }),
+            release: None,
         }
     }
 

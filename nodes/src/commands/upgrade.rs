@@ -3,12 +3,12 @@
 //! A run is its journal, replayed. So a build is fit to take over where every journal leads to the
 //! same run under it as under the one that serves now.
 
-use super::fault::{Exit, Fault};
+use super::fault::{Exit, Fault, Id};
 use super::{Context, session};
 use crate::client::{Client, ClientError};
 use crate::control::stage_view;
 use crate::rpc::api::{Follow, ListRuns, ListStages, Listed, StageView};
-use crate::rpc::cluster::ClusterView;
+use crate::rpc::cluster::{ClusterView, NodeView};
 use clap::Args;
 use otto_core::journal::decode;
 use otto_core::plan::Plan;
@@ -59,6 +59,11 @@ impl Upgrade {
                 return show(context, &view);
             }
             let to = view.possible_level();
+            if let Some(reason) = in_the_way(&view).filter(|_| to == view.level) {
+                let what = format!("the level stays at {to}: {reason}");
+                return Err(Fault::usage(Id::Refused, what)
+                    .help("upgrade that node, or remove it: `otto nodes remove`"));
+            }
             client.raise_level(to).await.map_err(session::refusal)?;
             let view = client.cluster().await.map_err(session::refusal)?;
             context.screen.tell(format!("the cluster's level is {}", view.level));
@@ -70,7 +75,10 @@ impl Upgrade {
 fn show(context: &Context, view: &ClusterView) -> Result<Exit, Fault> {
     let newest = view.possible_level();
     if context.json {
-        let node = |node: &crate::rpc::cluster::NodeView| json!({ "node": node.node.to_string(), "levels": node.levels });
+        let node = |node: &NodeView| {
+            let (name, levels) = (node.node.to_string(), node.levels);
+            json!({ "node": name, "levels": levels, "release": node.release })
+        };
         let nodes: Vec<Value> = view.nodes.iter().map(node).collect();
         let page = json!({ "level": view.level, "possible": newest, "nodes": nodes });
         context.screen.data(format!("{page}\n"))?;
@@ -78,18 +86,31 @@ fn show(context: &Context, view: &ClusterView) -> Result<Exit, Fault> {
     }
     let mut lines = vec![format!("level {}\n", view.level)];
     for node in &view.nodes {
-        let levels = match node.levels {
-            Some(levels) if levels.oldest == levels.newest => format!("level {}", levels.newest),
-            Some(levels) => format!("levels {} to {}", levels.oldest, levels.newest),
-            None => "what an earlier release does".to_owned(),
-        };
-        lines.push(format!("{}  understands {levels}\n", node.node));
+        let levels = node.levels.map_or_else(|| EARLIER.to_owned(), |levels| levels.to_string());
+        let release = node.release.as_ref().map(|release| format!("   otto {release}"));
+        let release = release.unwrap_or_default();
+        lines.push(format!("{}  understands {levels}{release}\n", node.node));
     }
     context.screen.data(lines.concat())?;
     if newest > view.level {
         context.screen.tell(format!("it can be raised to {newest}: otto upgrade --raise"));
+    } else if let Some(reason) = in_the_way(view) {
+        context.screen.tell(reason);
     }
     Ok(Exit::Done)
+}
+
+/// What a node of a release that did not say so understands.
+const EARLIER: &str = "what an earlier release does";
+
+/// Which nodes keep the level from rising to what others understand, where that is so.
+fn in_the_way(view: &ClusterView) -> Option<String> {
+    let newest = |node: &NodeView| node.levels.map_or(view.level, |levels| levels.newest);
+    let best = view.nodes.iter().map(newest).max().filter(|best| *best > view.level)?;
+    let behind = view.nodes.iter().filter(|node| newest(node) <= view.level);
+    let behind: Vec<String> = behind.map(|node| node.node.to_string()).collect();
+    let (names, s) = (behind.join(", "), if behind.len() == 1 { "s" } else { "" });
+    Some(format!("{names} keep{s} it from rising to {best}"))
 }
 
 fn tell(context: &Context, verdicts: &[Verdict], ended_too: bool) -> Result<Exit, Fault> {
@@ -238,7 +259,7 @@ fn difference(
 
 #[cfg(test)]
 mod tests {
-    use super::difference;
+    use super::{difference, in_the_way};
     use crate::control::{stage_view, tests};
     use crate::rpc::api::{Listed, StagePhase, StageView};
     use crate::rpc::cluster::{ClusterView, Live, NodeView};
@@ -296,6 +317,7 @@ mod tests {
             certificate_until: Timestamp(0),
             live: Live::default(),
             levels: newest.map(|newest| Levels { oldest: 1, newest }),
+            release: None,
         };
         ClusterView {
             cluster: ClusterId([7; 16]),
@@ -319,6 +341,18 @@ mod tests {
             (2, vec![Some(2)], 2),
         ] {
             assert_eq!(view(level, &nodes).possible_level(), to, "{level} {nodes:?}");
+        }
+    }
+
+    #[test]
+    fn who_keeps_the_level_from_rising_is_named() {
+        for (nodes, told) in [
+            (vec![Some(1), Some(1)], None),
+            (vec![Some(2), Some(2)], None),
+            (vec![Some(2), Some(1)], Some("n2 keeps it from rising to 2")),
+            (vec![Some(3), None, Some(1)], Some("n2, n3 keep it from rising to 3")),
+        ] {
+            assert_eq!(in_the_way(&view(1, &nodes)).as_deref(), told, "{nodes:?}");
         }
     }
 }

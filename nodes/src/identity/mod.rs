@@ -35,11 +35,7 @@ pub mod tls;
 pub mod token;
 mod verify;
 
-use otto_core::cluster::state::Levels;
 use std::path::PathBuf;
-
-/// What this build understands of what a cluster writes.
-pub const LEVELS: Levels = Levels { oldest: 1, newest: 1 };
 
 /// Why an identity cannot be used. Worded to fit behind "failed to".
 #[derive(Debug, thiserror::Error)]

@@ -7,11 +7,11 @@ use super::residence::{Residence, machine};
 use super::serve::taken;
 use super::system::{SystemClock, seed};
 use crate::backup::{Restored, Restoring, restore, take};
-use crate::identity::LEVELS;
 use crate::identity::files::Folder;
 use crate::identity::join::Introduction;
 use crate::rpc::backup::Picture;
 use crate::wire::hello::Refused;
+use crate::wire::release::Release;
 use clap::Args;
 use otto_actors::ports::clock::Clock;
 use std::path::PathBuf;
@@ -85,7 +85,7 @@ impl Restore {
             introduction: Introduction {
                 name: machine(),
                 addresses: Vec::new(),
-                levels: LEVELS,
+                levels: Release::ours().levels,
                 build: this_build().map_err(at_proc)?,
             },
             birth: seed().map_err(at_proc)?,

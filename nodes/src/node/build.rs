@@ -1,6 +1,7 @@
 //! What this process was built from, and how to execute it again.
 
 use crate::wire::hello::Build;
+use crate::wire::release::Release;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -19,7 +20,7 @@ pub fn this_build() -> io::Result<Build> {
     let seconds = u64::try_from(image.mtime()).unwrap_or(0);
     let nanoseconds = u64::try_from(image.mtime_nsec()).unwrap_or(0);
     Ok(Build {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: Release::ours().version.to_owned(),
         made_ns: seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds),
         size: image.len(),
     })

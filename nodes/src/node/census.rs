@@ -1,13 +1,13 @@
 //! Whether this process is still the node that it says it is: its start is told to the cluster,
 //! and so it is noticed where its disk is a copy, or an old one, or the node was removed.
 
-use crate::identity::LEVELS;
 use crate::identity::door::Admission;
 use crate::identity::files::Folder;
 use crate::identity::starts::{self, Begun};
 use crate::identity::tls::ClusterRoutes;
 use crate::network::Connector;
 use crate::wire::hello::{Build, Hello, HelloError, Refused, RefusedKind, Role, introduce};
+use crate::wire::release::Release;
 use otto_actors::cluster::Denial;
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::{Refusal, Started, Wish};
@@ -44,6 +44,7 @@ impl Census {
     pub(super) async fn stay(self) -> Refused {
         let ended = tokio::select! {
             biased;
+            ended = self.outgrown() => ended,
             ended = self.registered() => ended,
             ended = self.denied() => ended,
         };
@@ -56,40 +57,64 @@ impl Census {
         }
     }
 
-    /// Tells the cluster of this start, then watches for a later one of the same node.
+    /// Watches for a level that this build does not understand: while this machine was away with
+    /// another one, the cluster was raised to it.
+    async fn outgrown(&self) -> Ended {
+        let mut known = self.known.clone();
+        let unfit = |cluster: &Arc<Cluster>| understood(cluster).is_err();
+        match known.wait_for(unfit).await.map(|cluster| understood(&cluster)) {
+            Ok(Err(refused)) => Ended::Passing(refused),
+            Ok(Ok(())) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Tells the cluster of this start, then watches for a later one of the same node. What a new
+    /// level has to know of it is told when the level is raised.
     async fn registered(&self) -> Ended {
+        let mut known = self.known.clone();
+        loop {
+            let cluster = match self.tell().await {
+                Ok(cluster) => cluster,
+                Err(ended) => return ended,
+            };
+            let raised = |known: &Arc<Cluster>| known.level() > cluster.level();
+            let over = |known: &Arc<Cluster>| {
+                // Before that, this replica may not know of this start yet.
+                let late = known.version() >= cluster.version();
+                late.then(|| known.is_latest(self.me, self.begun.start).err()).flatten()
+            };
+            let changed = known.wait_for(|known| raised(known) || over(known).is_some()).await;
+            match changed.map(|known| over(&known)) {
+                Ok(Some(refusal)) => return Ended::of(refusal),
+                Ok(None) => {}
+                Err(_) => return std::future::pending().await,
+            }
+        }
+    }
+
+    /// Tells the cluster of this start; answers how it is then.
+    async fn tell(&self) -> Result<Arc<Cluster>, Ended> {
         let started = Started {
             node: self.me,
             count: self.begun.start.count,
             boot: self.begun.start.boot,
             known: self.begun.known.clone(),
             addresses: vec![self.address.clone()],
-            levels: LEVELS,
+            levels: Release::ours().levels,
+            release: Some(Release::ours().version.to_owned()),
         };
         let granted = loop {
             match self.admission.wish(Wish::Start(started.clone())).await {
-                Ok(cluster) => break cluster.version(),
-                Err(Denial::Refused(refusal)) => return Ended::of(refusal),
+                Ok(cluster) => break cluster,
+                Err(Denial::Refused(refusal)) => return Err(Ended::of(refusal)),
                 Err(denial) => tracing::info!(%denial, "the cluster does not know of this start"),
             }
             sleep(PAUSE).await;
         };
         if let Err(error) = starts::confirm(&self.identity, self.begun.start) {
-            return Ended::Passing(error.into());
+            return Err(Ended::Passing(error.into()));
         }
-        let mut known = self.known.clone();
-        loop {
-            let cluster = Arc::clone(&known.borrow_and_update());
-            // Before that, this replica may not know of this start yet.
-            if cluster.version() >= granted
-                && let Err(refusal) = cluster.is_latest(self.me, self.begun.start)
-            {
-                return Ended::of(refusal);
-            }
-            if known.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-        }
+        Ok(granted)
     }
 
     /// Watches for having been removed, of which nobody tells: it shows in that nobody lets this
@@ -144,6 +169,9 @@ impl Ended {
         if matches!(refusal, Refusal::OldDisk { .. }) {
             return Self::ForGood(refusal.to_string());
         }
+        if let Refusal::OtherLevel { level, .. } = refusal {
+            return Self::Passing(other_level(level));
+        }
         Self::Passing(refused(refusal.into()))
     }
 }
@@ -159,6 +187,30 @@ pub(super) fn refused(denial: Denial) -> Refused {
             "look into the node's traces for what came before",
         ),
     }
+}
+
+/// Whether this build understands all that its cluster may write.
+///
+/// # Errors
+/// That it does not, for people.
+pub(super) fn understood(cluster: &Cluster) -> Result<(), Refused> {
+    let understood = Release::ours().levels.support(cluster.level());
+    if understood || cluster.founded().is_none() {
+        return Ok(());
+    }
+    Err(other_level(cluster.level()))
+}
+
+fn other_level(level: u32) -> Refused {
+    let Release { version, levels, .. } = Release::ours();
+    Refused::trouble(
+        format!(
+            "failed to take part in the cluster: it works at level {level}, and this node's \
+             release, {version}, understands {levels}"
+        ),
+        "install the release that the other nodes have, and start this one again: it has lost \
+         nothing",
+    )
 }
 
 /// What an outcast is told at each start.

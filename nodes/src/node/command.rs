@@ -14,6 +14,7 @@ use super::trouble::EXIT_INFRASTRUCTURE;
 use crate::client::{Client, ClientError};
 use crate::rpc::api::{NodeStatus, Stop, Stopped};
 use crate::wire::hello::{HelloError, Refused};
+use crate::wire::release::Release;
 use clap::{Args, Parser, Subcommand};
 use otto_core::time::Span;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 /// Runs a node of Otto: the processes that keep runs, and execute them.
 #[derive(Parser, Debug)]
-#[command(name = "otto-node", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "otto-node", version = Release::ours().version, arg_required_else_help = true, max_term_width = 100)]
 struct OttoNode {
     #[command(subcommand)]
     command: Command,

@@ -9,11 +9,11 @@ use super::residence::{Residence, address, machine};
 use super::serve::taken;
 use super::system::SystemClock;
 use super::ways;
-use crate::identity::LEVELS;
 use crate::identity::files::Folder;
 use crate::identity::join::{Introduction, Member, join};
 use crate::identity::token::{Purpose, Token};
 use crate::wire::hello::Refused;
+use crate::wire::release::Release;
 use clap::Args;
 use otto_core::cluster::state::JoinRole;
 use std::io::{self, Write};
@@ -89,7 +89,7 @@ impl Join {
         let introduction = Introduction {
             name: machine(),
             addresses: advertised(role, &residence)?,
-            levels: LEVELS,
+            levels: Release::ours().levels,
             build: this_build()
                 .map_err(|error| Refused::at("look at", "/proc".as_ref(), &error))?,
         };

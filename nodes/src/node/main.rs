@@ -2,6 +2,7 @@
 
 use super::child::Role;
 use crate::launcher;
+use crate::wire::release::Release;
 use std::env;
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,7 +10,8 @@ use std::process::ExitCode;
 /// Runs the process that this one's name stands for. Nothing comes before this: no runtime, no
 /// argument parser, no log.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(release: Release) -> ExitCode {
+    release.begin();
     let name = env::args_os().next().unwrap_or_default();
     let name = Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
     if let Some(code) = launcher::dispatch(&name) {

@@ -4,7 +4,7 @@
 //! with all its history, into that of a cluster's first node. Everything behind it is the same for
 //! each node at each start.
 
-use super::census::{Census, cast_out, refused};
+use super::census::{Census, cast_out, refused, understood};
 use super::place::Place;
 use super::report::Report;
 use super::residence::{Residence, machine};
@@ -16,16 +16,19 @@ use crate::identity::join::{Introduction, enrol_here};
 use crate::identity::renewal::{bridge, keep_valid};
 use crate::identity::tls::{ClusterRoutes, Credentials, TlsListener};
 use crate::identity::token::{Purpose, Token};
-use crate::identity::{IdentityError, LEVELS, founding, starts};
+use crate::identity::{IdentityError, founding, starts};
 use crate::network::SharedListener;
 use crate::replica::{Alone, Shards, ShardsConfig};
 use crate::rpc::peer_link::PeerLinks;
 use crate::store::{self, Threads};
 use crate::wire::hello::Refused;
+use crate::wire::release::Release;
 use futures::future::join4;
+use otto_core::cluster::Cluster;
 use otto_core::cluster::command::Wish;
 use otto_core::cluster::state::{By, Holder, JoinRole, UserRole};
-use otto_core::ids::{KeyId, NodeId};
+use otto_core::ids::{KeyId, NodeId, ShardId};
+use otto_core::journal::EntityId;
 use otto_core::time::Span;
 use std::io;
 use std::sync::Arc;
@@ -80,7 +83,7 @@ async fn found(
     let introduction = Introduction {
         name: machine(),
         addresses: vec![address.to_owned()],
-        levels: LEVELS,
+        levels: Release::ours().levels,
         build: config.build.clone(),
     };
     let founder = founding::begin(identity, &introduction, outside.clock.now())?;
@@ -147,6 +150,10 @@ impl Node {
         let shards = ShardsConfig { incarnation: residence.incarnation, ..shards };
         let shards = Shards::open(Box::new(disk), &Threads, shards, links.clone()).await;
         let shards = Arc::new(shards.map_err(|error| Refused::from(&error))?);
+        if let Err(refused) = fit_for_all_of_it(&shards) {
+            shards.end().await.map_err(|fault| trouble(&fault.to_string()))?;
+            return Err(refused);
+        }
         let begun = starts::begin(&identity)?;
         let shared_store = residence.objects.is_some();
         let node = Self {
@@ -304,6 +311,15 @@ async fn invite(admission: Arc<dyn Admission>, authority: KeyId) -> Option<Strin
             None
         }
     }
+}
+
+/// Refuses to go on where the cluster, as far as this disk knows, may write what this build cannot
+/// read. The start is not counted then.
+fn fit_for_all_of_it(shards: &Shards) -> Result<(), Refused> {
+    let head = shards.glimpse(ShardId::META).of(EntityId::CLUSTER);
+    let head = head.map_err(|fault| trouble(&fault.to_string()))?;
+    let cluster = Cluster::from_head(head.as_ref().map(|stored| &stored.head));
+    understood(&cluster.map_err(|error| trouble(&format!("failed to {error}")))?)
 }
 
 /// Which node an identity is.

@@ -74,6 +74,9 @@ pub struct NodeView {
     /// What its build understands; left out by earlier releases.
     #[serde(default)]
     pub levels: Option<Levels>,
+    /// Of which release it is; nothing while the cluster's level does not know of releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
 }
 
 /// An agent that belongs to a cluster.
@@ -116,6 +119,7 @@ impl ClusterView {
             certificate_until: member.certificate.not_after,
             live: live.get(&node).copied().unwrap_or_default(),
             levels: Some(member.levels),
+            release: member.release.clone(),
         };
         let agents = cluster.agents().map(|(agent, it)| ClusterAgent {
             agent,

@@ -249,6 +249,7 @@ fn cluster_frames(frames: &mut Frames) {
         certificate_until: Timestamp(2),
         live: Live { reachable: true, leads: 3, lag: 4, silent_ms: 0 },
         levels: Some(Levels { oldest: 1, newest: 2 }),
+        release: None,
     };
     let agent = ClusterAgent {
         agent: AGENT.agent,

@@ -7,6 +7,7 @@ use super::api::ApiError;
 use super::vouched::{Vouched, VouchedWho};
 use crate::network::{Principal, Who};
 use crate::wire::hello::{Bearer, Refused, RefusedKind, Role};
+use crate::wire::release::Release;
 use otto_actors::ports::clock::SharedClock;
 use otto_core::cluster::register::Register;
 use otto_core::cluster::state::UserRole;
@@ -129,7 +130,8 @@ fn may_open(rank: Rank, role: Role) -> bool {
 /// Whether a rank may call a method, by its name on the wire.
 #[must_use]
 pub fn may_call(rank: Rank, method: &str) -> bool {
-    ALLOWED.iter().any(|(name, ranks)| *name == method && ranks.contains(&rank))
+    let allowed = ALLOWED.iter().any(|(name, ranks)| *name == method && ranks.contains(&rank));
+    allowed && Release::ours().has(method)
 }
 
 /// The methods that a connection for a role is answered, as its hello lists them.
@@ -142,7 +144,8 @@ pub fn methods(role: Role) -> BTreeSet<String> {
         Role::Newcomer => "JoinCalls.",
     };
     let names = ALLOWED.iter().map(|(name, _)| *name);
-    names.filter(|name| name.starts_with(service)).map(str::to_owned).collect()
+    let ours = names.filter(|name| name.starts_with(service) && Release::ours().has(name));
+    ours.map(str::to_owned).collect()
 }
 
 /// Checks callers against what the cluster knows now.

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod deadline;
 pub mod frame;
 pub mod hello;
+pub mod release;
 #[cfg(test)]
 mod tests;
 

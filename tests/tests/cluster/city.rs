@@ -5,14 +5,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A stage that only the agent can run that has the tool, and that is held in the middle of what it
 /// prints.
-const HELD: &str = r"
+pub(super) const HELD: &str = r"
 pipeline {
   runtime { special }
   stage('Held') {
@@ -38,6 +39,8 @@ pub(super) struct City {
     /// A part of the addresses that no other city of this machine has.
     network: String,
     nodes: RefCell<BTreeMap<u8, Started>>,
+    /// Those that are started as the release before this one.
+    earlier: RefCell<BTreeSet<u8>>,
 }
 
 impl City {
@@ -48,7 +51,8 @@ impl City {
         let process = std::process::id();
         let (high, low) = ((process >> 8) % 256, process % 256);
         let network = format!("127.{}.{high}.{low}", 64 + city);
-        Self { world: World::new(ottofile), network, nodes: RefCell::default() }
+        let (nodes, earlier) = (RefCell::default(), RefCell::default());
+        Self { world: World::new(ottofile), network, nodes, earlier }
     }
 
     /// A city of this many nodes, all of which vote.
@@ -101,6 +105,31 @@ impl City {
         let numbers: Vec<u32> = log.stdout.lines().filter_map(|line| line.parse().ok()).collect();
         assert_eq!(numbers, (1..=1000).collect::<Vec<u32>>(), "no gap and no double");
         assert_eq!(self.world.truth(), ["held", "last"], "no step was executed twice");
+    }
+
+    /// Installs the release before this one on a node: it is of that from its next start on.
+    pub(super) fn install_earlier(&self, node: u8) {
+        let folder = self.world.path("earlier");
+        if !folder.exists() {
+            fs::create_dir(&folder).expect("a folder");
+            let image = otto_tests::programs().join("otto-earlier");
+            symlink(image, folder.join("otto-node")).expect("a link");
+        }
+        self.earlier.borrow_mut().insert(node);
+    }
+
+    /// Installs this release on a node.
+    pub(super) fn install_present(&self, node: u8) {
+        self.earlier.borrow_mut().remove(&node);
+    }
+
+    /// A line with the program that a node has.
+    fn line_at(&self, node: u8, line: &str) -> String {
+        if self.earlier.borrow().contains(&node) {
+            format!("{}/{line}", self.world.path("earlier").display())
+        } else {
+            line.to_owned()
+        }
     }
 
     /// The data folder of a node, as a path in the world.
@@ -162,7 +191,8 @@ impl City {
 
     /// The same, with these variables.
     pub(super) fn serve_with(&self, node: u8, line: &str, set: &[(&str, &str)]) -> String {
-        let started = self.world.start_with(&Self::folder(node), line, set);
+        let line = self.line_at(node, line);
+        let started = self.world.start_with(&Self::folder(node), &line, set);
         until(&format!("`{line}` to be ready"), || {
             assert!(!started.has_ended(), "{line}: {}", started.complained());
             started.said().contains("ready")
@@ -170,6 +200,18 @@ impl City {
         let said = started.said();
         self.nodes.borrow_mut().insert(node, started);
         said
+    }
+
+    /// Starts a node that does not come up; answers with how it ended.
+    pub(super) fn serve_in_vain(&self, node: u8, line: &str) -> Ended {
+        self.world.start_at(&Self::folder(node), &self.line_at(node, line)).ended()
+    }
+
+    /// Starts a node, and lets the test find out what becomes of it.
+    pub(super) fn try_to_serve(&self, node: u8) {
+        let line = self.line_at(node, "otto-node serve");
+        let started = self.world.start_at(&Self::folder(node), &line);
+        self.nodes.borrow_mut().insert(node, started);
     }
 
     /// A node that ends by itself.

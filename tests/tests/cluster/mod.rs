@@ -9,3 +9,4 @@ mod growth;
 mod losses;
 mod majority;
 mod people;
+mod releases;

@@ -7,17 +7,17 @@ use serde_json::Value;
 use std::fs;
 
 /// Somebody at a machine of their own.
-struct Person<'c> {
+pub(super) struct Person<'c> {
     city: &'c City,
     name: &'static str,
 }
 
 impl<'c> Person<'c> {
-    fn new(city: &'c City, name: &'static str) -> Self {
+    pub(super) fn new(city: &'c City, name: &'static str) -> Self {
         Self { city, name }
     }
 
-    fn start(&self, line: &str) -> Started {
+    pub(super) fn start(&self, line: &str) -> Started {
         let config = self.city.world.path(&format!("{}/config", self.name)).display().to_string();
         self.city.world.start_with(self.name, line, &[("XDG_CONFIG_HOME", &config)])
     }
@@ -26,21 +26,21 @@ impl<'c> Person<'c> {
         self.start(line).ended()
     }
 
-    fn succeed(&self, line: &str) -> String {
+    pub(super) fn succeed(&self, line: &str) -> String {
         let ended = self.run(line);
         assert_eq!(ended.code, Some(0), "{line} as {}: {ended:?}", self.name);
         ended.stdout
     }
 
     /// A command that must end with this code, and say this.
-    fn fail(&self, line: &str, code: i32, part: &str) {
+    pub(super) fn fail(&self, line: &str, code: i32, part: &str) {
         let ended = self.run(line);
         assert_eq!(ended.code, Some(code), "{line}: {ended:?}");
         assert!(ended.stderr.contains(part), "{line}: {}", ended.stderr);
     }
 
     /// Signs in with a new token that was made at a node.
-    fn sign_in(&self, at: u8, more: &str) -> String {
+    pub(super) fn sign_in(&self, at: u8, more: &str) -> String {
         let line = format!("otto-node token create --user {} {more}", self.name);
         let login = self.city.succeed(at, &line);
         self.succeed(&format!("{} --name city", login.trim()));

@@ -177,6 +177,15 @@ fn levels_are_not_looked_at(cluster: &Cluster, wish: &Wish, now: Timestamp) -> A
     }
 }
 
+fn releases_are_written_at_once(cluster: &Cluster, wish: &Wish, now: Timestamp) -> Answer {
+    altered(cluster, wish, now, |mut event| {
+        if let (Event::NodeStarted { release, .. }, Wish::Start(shown)) = (&mut event, wish) {
+            release.clone_from(&shown.release);
+        }
+        event
+    })
+}
+
 fn starts_are_only_counted(cluster: &Cluster, wish: &Wish, now: Timestamp) -> Answer {
     match (heart(cluster, wish, now), wish) {
         (Err(Refusal::OldDisk { node, latest }), Wish::Start(shown)) if shown.count > latest => {
@@ -185,6 +194,7 @@ fn starts_are_only_counted(cluster: &Cluster, wish: &Wish, now: Timestamp) -> An
                 start: Start { count: shown.count, boot: shown.boot },
                 addresses: Vec::new(),
                 levels: Levels { oldest: 1, newest: 2 },
+                release: None,
                 at: now,
             }])
         }
@@ -219,6 +229,7 @@ fn every_planted_bug_is_found() {
         ("leaders are cut off", "membership", leaders_are_cut_off, "membership"),
         ("anybody administers", "tokens", anybody_administers, "role"),
         ("levels are not looked at", "identities", levels_are_not_looked_at, "level"),
+        ("releases are written at once", "identities", releases_are_written_at_once, "level"),
         ("starts are only counted", "identities", starts_are_only_counted, "M3"),
         ("a restore keeps the incarnation", "identities", a_restore_keeps_the_incarnation, "I5"),
     ];

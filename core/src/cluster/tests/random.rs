@@ -40,6 +40,7 @@ fn any_wish() -> impl Strategy<Value = Wish> {
                 known: known.into_iter().map(boot).collect(),
                 addresses: Vec::new(),
                 levels: Levels { oldest: 1, newest: 2 },
+                release: Some("0.2.0".to_owned()),
             })
         ),
         node().prop_map(|node| Wish::BecameLearner { node }),

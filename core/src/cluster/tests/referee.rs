@@ -3,6 +3,7 @@
 
 use crate::cluster::command::{Refusal, Wish};
 use crate::cluster::event::Event;
+use crate::cluster::level;
 use crate::cluster::state::{
     By, Certificate, Holder, Invitation, JoinRole, Levels, Start, UserRole,
 };
@@ -112,7 +113,9 @@ impl Referee {
                 must(asked, "identity: a certificate for another key")?;
                 self.certificate(*certificate, now)
             }
-            Event::NodeStarted { node, start, levels, .. } => {
+            Event::NodeStarted { node, start, levels, release, .. } => {
+                let known = release.is_none() || self.level >= level::RELEASES;
+                must(known, "level: what older builds do not know is written too early")?;
                 self.started(wish, *node, *start, *levels)
             }
             Event::LevelRaised { to, .. } => {
@@ -283,7 +286,8 @@ impl Referee {
         let known: &[BootId] = &shown.known;
         let level = self.level;
         self.change(node, |it| {
-            if let Some(latest) = it.start {
+            // One that was told before a level was raised is told again.
+            if let Some(latest) = it.start.filter(|latest| *latest != start) {
                 must(
                     known.contains(&latest.boot),
                     "M3: a disk that does not know the latest start",

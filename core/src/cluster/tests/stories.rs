@@ -4,9 +4,9 @@ use super::world::{
     START, World, admin, agent, boot, by, create, done, found, heart, join, key, newcomer, start,
     token,
 };
-use crate::cluster::command::{Refusal, Wish};
+use crate::cluster::command::{Refusal, Started, Wish};
 use crate::cluster::duty::Duty;
-use crate::cluster::state::{Holder, JoinRole, Start, UserRole};
+use crate::cluster::state::{Holder, JoinRole, Levels, Start, UserRole};
 use crate::cluster::survival::Survival;
 use crate::cluster::{Cluster, MAX_TOKEN, MAX_USER_TOKEN};
 use crate::ids::NodeId;
@@ -147,16 +147,35 @@ fn a_level_rises_when_all_understand_it() {
     let mut world = after(&[create(1, JoinRole::Control, 1), join(1, JoinRole::Control, 2)]);
     let raise = |to| Wish::RaiseLevel { to, by: admin() };
     let unfit = Refusal::UnsupportedLevel { to: 2, node: NodeId(1), oldest: 1, newest: 1 };
+    let release = |world: &World| {
+        let founder = world.cluster.node(NodeId(1)).expect("it is there");
+        founder.release.clone()
+    };
     assert_eq!(refused(&mut world, &raise(2)), unfit, "the founder is of an older build");
     assert!(granted(&mut world, &start(1, 1, 11, &[])), "it was upgraded");
     let user = Wish::RaiseLevel { to: 2, by: by(UserRole::User) };
     assert_eq!(refused(&mut world, &user), Refusal::NotAdmin { name: "user".to_owned() });
+    assert_eq!(release(&world), None, "builds of level 1 do not know of releases");
+    assert!(!granted(&mut world, &start(1, 1, 11, &[])), "it was told before");
     assert!(granted(&mut world, &raise(2)));
+    assert!(granted(&mut world, &start(1, 1, 11, &[])), "it is told again, with its release");
+    assert_eq!(release(&world).as_deref(), Some("0.2.0"));
+    assert!(!granted(&mut world, &start(1, 1, 11, &[])), "once");
     assert_eq!(refused(&mut world, &raise(1)), Refusal::LowerLevel { level: 2, to: 1 });
     let older = Wish::Join { token: token(2), role: JoinRole::Agent, newcomer: newcomer(4, 1) };
     assert!(granted(&mut world, &create(2, JoinRole::Agent, 1)));
     let other = Refusal::OtherLevel { level: 2, oldest: 1, newest: 1 };
     assert_eq!(refused(&mut world, &older), other);
+    let older = Wish::Start(Started {
+        node: NodeId(1),
+        count: 2,
+        boot: boot(12),
+        known: vec![boot(11)],
+        addresses: Vec::new(),
+        levels: Levels { oldest: 1, newest: 1 },
+        release: None,
+    });
+    assert_eq!(refused(&mut world, &older), other, "there is no way back");
 }
 
 #[test]

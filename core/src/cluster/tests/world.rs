@@ -80,6 +80,7 @@ pub(super) fn start(node: u64, count: u64, number: u8, known: &[u8]) -> Wish {
         known: known.iter().copied().map(boot).collect(),
         addresses: vec!["10.0.0.9:7301".to_owned()],
         levels: Levels { oldest: 1, newest: 2 },
+        release: Some("0.2.0".to_owned()),
     })
 }
 

@@ -206,6 +206,7 @@ async fn a_copied_disk_is_noticed_at_its_first_start() {
             known: begun.known,
             addresses: Vec::new(),
             levels: LEVELS,
+            release: None,
         };
         (town.hall.wish(&Wish::Start(started)), begun.start)
     };
