@@ -22,7 +22,7 @@ pub mod tree;
 
 pub use diagnostic::{Diagnostic, Id, Label, Severity, explain_id, nearest, render};
 pub use lower::{NoRepository, Repository, Surroundings, check, plan};
-pub use parse::{Parsed, Request, UseRef, parse, request, uses};
+pub use parse::{Parsed, Request, UseRef, parameters, parse, request, uses};
 pub use scan::Comment;
 
 /// One file's text, and how to speak of it.

@@ -132,6 +132,18 @@ pub fn uses(parsed: &Parsed) -> Vec<UseRef> {
         .collect()
 }
 
+/// The parameters that a file declares, by name.
+#[must_use]
+pub fn parameters(parsed: &Parsed) -> Vec<String> {
+    let declares = |statement: &&Statement| {
+        matches!(statement.name.text.as_str(), "parameters" | "vars")
+    };
+    let blocks = parsed.statements.iter().filter(declares).filter_map(|statement| {
+        if let Shape::Block { body, .. } = &statement.shape { Some(&body.statements) } else { None }
+    });
+    blocks.flatten().map(|declared| declared.name.text.clone()).collect()
+}
+
 /// What a file asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {

@@ -1,5 +1,6 @@
 //! Conditions: who decides them, what they are decided as, and why.
 
+use super::parameters::stand_in;
 use super::values::Known;
 use super::{Lowering, Scope};
 use crate::diagnostic::{Diagnostic, Id};
@@ -99,7 +100,7 @@ impl Lowering<'_> {
     }
 
     fn truth_of(&mut self, expression: &Expression, scope: &Scope) -> Option<Decision> {
-        match self.known(expression, scope)? {
+        match self.operand(expression, scope)? {
             Known::Plan(Value::Boolean(truth)) => {
                 Some(Decision::plan(truth, format!("{expression} is {truth}")))
             }
@@ -115,6 +116,19 @@ impl Lowering<'_> {
         }
     }
 
+    /// What is known of an operand: of a parameter without a value that is its type.
+    fn operand(&mut self, expression: &Expression, scope: &Scope) -> Option<Known> {
+        if let Kind::Path(words) = &expression.kind
+            && let [of, name] = words.as_slice()
+            && matches!(of.as_str(), "params" | "parameters" | "vars")
+            && let Some(Some(value_type)) = self.unknown.get(name)
+        {
+            let value = gate::Expression::Value(stand_in(value_type));
+            return Some(Known::Run(value, value_type.clone()));
+        }
+        self.known(expression, scope)
+    }
+
     fn compare(
         &mut self,
         operator: Operator,
@@ -122,7 +136,7 @@ impl Lowering<'_> {
         right: &Expression,
         scope: &Scope,
     ) -> Option<Decision> {
-        let (one, other) = (self.known(left, scope), self.known(right, scope));
+        let (one, other) = (self.operand(left, scope), self.operand(right, scope));
         let (one, other) = (one?, other?);
         if let Some(problem) = mismatch(operator, (left, &one), (right, &other)) {
             self.tell(problem);

@@ -8,6 +8,7 @@ mod conditions;
 mod functions;
 mod libraries;
 mod names;
+mod needs;
 mod parameters;
 mod pipeline;
 mod retry;
@@ -29,7 +30,7 @@ use otto_core::ids::StageId;
 use otto_core::plan::{Environment, FORMAT, Origin, Plan, Revision, Stage};
 use otto_core::release;
 use otto_core::step::Library;
-use otto_core::value::Value;
+use otto_core::value::{Value, ValueType};
 use runtime::Runtime;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,7 +86,7 @@ pub fn plan(
     parsed: &Parsed,
     surroundings: &Surroundings<'_>,
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let (plan, problems) = walk(parsed, surroundings);
+    let (plan, problems) = walk(parsed, surroundings, false);
     let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
     match plan {
         Some(plan) if !failed => Ok((plan, problems)),
@@ -95,22 +96,27 @@ pub fn plan(
 
 /// Everything that is wrong with a file, in the order of the text.
 ///
-/// A file that leaves its pipeline to the repository's conventions is right.
+/// A file that leaves its pipeline to the repository's conventions is right. A parameter needs no
+/// value: what depends on one that has none is not judged.
 #[must_use]
 pub fn check(parsed: &Parsed, surroundings: &Surroundings<'_>) -> Vec<Diagnostic> {
-    let mut problems = walk(parsed, surroundings).1;
+    let mut problems = walk(parsed, surroundings, true).1;
     problems.retain(|problem| problem.id != Id::ToBeInferred);
     problems
 }
 
-fn walk(parsed: &Parsed, surroundings: &Surroundings<'_>) -> (Option<Plan>, Vec<Diagnostic>) {
+fn walk(
+    parsed: &Parsed,
+    surroundings: &Surroundings<'_>,
+    only_checks: bool,
+) -> (Option<Plan>, Vec<Diagnostic>) {
     let mut problems = parsed.problems.clone();
     let mut plan = None;
     if let Request::Inferred { place, .. } = request(parsed) {
         let message = "this pipeline is left to the repository's conventions";
         problems.push(Diagnostic::error(Id::ToBeInferred, place, message));
     } else if !parsed.hopeless {
-        let mut lowering = Lowering::new(parsed, surroundings);
+        let mut lowering = Lowering { only_checks, ..Lowering::new(parsed, surroundings) };
         lowering.file(&parsed.statements);
         if lowering.errors == 0 {
             lowering.what_no_run_takes();
@@ -138,8 +144,15 @@ struct Lowering<'a> {
     runtimes: Vec<Runtime>,
     /// All declared environments; the plan holds those that stages name.
     environments: BTreeMap<String, Environment>,
-    /// The parameters whose declarations are wrong: nothing can be said of their values.
-    misdeclared: BTreeSet<String>,
+    /// The parameters whose values nobody knows: they got none, or a wrong one. The type is missing
+    /// where the declaration is wrong as well.
+    unknown: BTreeMap<String, Option<ValueType>>,
+    /// The settings whose values nobody knows, wherever they are made.
+    unknown_settings: BTreeSet<String>,
+    /// Some stage's name could not be told: any name may be its.
+    nameless: bool,
+    /// There will be no plan: parameters need no values.
+    only_checks: bool,
     /// The libraries that this file uses: the name in the plan, and the library.
     libraries: Vec<(String, &'a Library)>,
     /// The used libraries as `configure` left them, by name.
@@ -193,7 +206,10 @@ impl<'a> Lowering<'a> {
             names: Names::default(),
             runtimes: vec![Runtime::default()],
             environments: BTreeMap::new(),
-            misdeclared: BTreeSet::new(),
+            unknown: BTreeMap::new(),
+            unknown_settings: BTreeSet::new(),
+            nameless: false,
+            only_checks: false,
             libraries: Vec::new(),
             configured_libraries: BTreeMap::new(),
             entrances: BTreeMap::new(),
@@ -216,7 +232,8 @@ impl<'a> Lowering<'a> {
             Severity::Error => self.errors,
             Severity::Warning => self.problems.len() - self.errors,
         };
-        let told = self.parsed.has_told(&problem);
+        let told = self.parsed.has_told(&problem)
+            || self.nameless && problem.id == Id::UnknownStage;
         if told || known > MAX_PROBLEMS || !self.said.insert((problem.id, problem.place())) {
             return;
         }

@@ -20,7 +20,7 @@ impl Lowering<'_> {
             }
             let Shape::Block { body, .. } = &statement.shape else { continue };
             let Some((value_type, default)) = self.declaration(statement, body) else {
-                self.misdeclared.insert(statement.name.text.clone());
+                self.unknown.insert(statement.name.text.clone(), None);
                 continue;
             };
             self.give(statement, &value_type, default);
@@ -159,6 +159,7 @@ impl Lowering<'_> {
         let name = &parameter.name;
         let value = match self.surroundings.parameters.get(&name.text) {
             Some(text) => self.given(name, text, value_type),
+            None if default.is_none() && self.only_checks => None,
             None if default.is_none() => {
                 let message =
                     format!("the parameter `{}` got no value and has no default", name.text);
@@ -169,7 +170,9 @@ impl Lowering<'_> {
             }
             None => default.map(|(value, _)| value),
         };
-        // A stand-in lets the checks go on.
+        if value.is_none() {
+            self.unknown.insert(name.text.clone(), Some(value_type.clone()));
+        }
         let value = value.unwrap_or_else(|| stand_in(value_type));
         self.plan.parameters.insert(name.text.clone(), value);
     }
@@ -206,7 +209,8 @@ fn read(text: &str, value_type: &ValueType) -> Value {
     read.unwrap_or_else(|| Value::Text(text.to_owned()))
 }
 
-fn stand_in(value_type: &ValueType) -> Value {
+/// A value of the type, for a place that cannot do without one.
+pub(super) fn stand_in(value_type: &ValueType) -> Value {
     match value_type {
         ValueType::Number => Value::Number(Decimal(0)),
         ValueType::Boolean => Value::Boolean(false),

@@ -23,8 +23,9 @@ impl Lowering<'_> {
             if !self.once(&mut met, setting) || !self.may_be_set(setting) {
                 continue;
             }
-            if let Some(value) = self.setting(value, scope) {
-                settings.insert(setting.name.text.clone(), value);
+            match self.setting(value, scope) {
+                Some(value) => drop(settings.insert(setting.name.text.clone(), value)),
+                None => drop(self.unknown_settings.insert(setting.name.text.clone())),
             }
         }
         settings

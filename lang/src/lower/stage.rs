@@ -3,7 +3,8 @@
 use super::stages::{Kind as Group, is_stage};
 use super::{Lowering, Scope, words};
 use crate::diagnostic::{Diagnostic, Id};
-use crate::tree::{Condition as Item, Expression, Kind, Place, Shape, Statement};
+use crate::tree::{Argument, Body, Condition as Item, Expression, Kind};
+use crate::tree::{Place, Shape, Statement};
 use otto_core::gate::{Condition, Decided, Gates};
 use otto_core::ids::StageId;
 use otto_core::plan::{DEFAULT_QUEUE, Stage, Work};
@@ -40,9 +41,9 @@ pub(super) fn empty(name: String, parent: Option<StageId>) -> Stage {
 
 /// The statements of a stage's body, by what they are.
 #[derive(Default)]
-struct Parts<'s> {
+pub(super) struct Parts<'s> {
     /// What it says of itself, by word.
-    says: BTreeMap<&'s str, &'s Statement>,
+    pub(super) says: BTreeMap<&'s str, &'s Statement>,
     steps: Option<&'s Statement>,
     stages: Vec<&'s Statement>,
     /// It says something that nobody understands.
@@ -57,12 +58,9 @@ impl Lowering<'_> {
         holder: StageId,
         scope: &Scope,
     ) -> Option<StageId> {
-        let Shape::Block { head, body } = &statement.shape else {
-            self.wrong_shape(statement, "stage('Build') { steps { sh 'make' } }");
-            return None;
-        };
+        let (head, body) = self.head_and_body(statement)?;
         let parts = self.parts(&body.statements);
-        let (name, place) = self.stage_name(statement, head.as_deref(), &parts, scope)?;
+        let (name, place) = self.stage_name(statement, head, &parts, scope);
         let generated = name.is_none();
         let kind = if parts.stages.is_empty() { "steps" } else { "stage" };
         let name = name.unwrap_or_else(|| self.names.generate(holder, kind));
@@ -96,6 +94,21 @@ impl Lowering<'_> {
         Some(id)
     }
 
+    /// What stands in a stage's parentheses, and what in its braces.
+    fn head_and_body<'s>(
+        &mut self,
+        statement: &'s Statement,
+    ) -> Option<(Option<&'s [Expression]>, &'s Body)> {
+        if let Shape::Block { head, body } = &statement.shape {
+            return Some((head.as_deref(), body));
+        }
+        self.wrong_shape(statement, "stage('Build') { steps { sh 'make' } }");
+        // `stage 'Build' { … }`: what was meant can be looked at.
+        let Shape::Call { arguments, body: Some(body) } = &statement.shape else { return None };
+        let [Argument::Positional(name)] = arguments.as_slice() else { return None };
+        Some((Some(std::slice::from_ref(name)), body))
+    }
+
     fn both(&mut self, steps: Place, stage: Place) {
         let message = "a stage holds stages or steps, not both";
         let problem = Diagnostic::error(Id::StagesAndSteps, steps, message)
@@ -126,19 +139,21 @@ impl Lowering<'_> {
         parts
     }
 
-    /// A stage's name, from its parentheses or its `name`; `None` inside where it has none.
+    /// A stage's name, from its parentheses or its `name`; `None` where it has none, or none that
+    /// can be told.
     fn stage_name(
         &mut self,
         statement: &Statement,
         head: Option<&[Expression]>,
         parts: &Parts<'_>,
         scope: &Scope,
-    ) -> Option<(Option<String>, Place)> {
+    ) -> (Option<String>, Place) {
         let property = parts.says.get("name").copied();
         let written = match (head, property) {
             (Some([_, second, ..]), _) => {
                 self.error(Id::WrongShape, second.place, "a stage has one name");
-                return None;
+                self.nameless = true;
+                return (None, second.place);
             }
             (Some([name]), Some(property)) => {
                 let problem =
@@ -151,11 +166,15 @@ impl Lowering<'_> {
             (_, Some(property)) => self.property(property, "'Build'"),
             (_, None) => None,
         };
-        let Some(written) = written else { return Some((None, statement.name.place)) };
+        let Some(written) = written else { return (None, statement.name.place) };
         let name = if let Kind::Text(text) = &written.kind {
-            text.clone()
+            Some(text.clone())
         } else {
-            self.text(written, scope)?
+            self.text(written, scope)
+        };
+        let Some(name) = name else {
+            self.nameless = true;
+            return (None, written.place);
         };
         let good = !name.trim().is_empty()
             && name.trim() == name
@@ -166,9 +185,10 @@ impl Lowering<'_> {
             let problem = Diagnostic::error(Id::BadName, written.place, message)
                 .help("a name is one line of text, without spaces at its ends");
             self.tell(problem);
-            return None;
+            self.nameless = true;
+            return (None, written.place);
         }
-        Some((Some(name), written.place))
+        (Some(name), written.place)
     }
 
     /// What stages inside inherit: settings key by key, runtime and environment as a whole.
@@ -367,46 +387,6 @@ impl Lowering<'_> {
             return self.not_there_yet(gate.name.place, &format!("`{word}`, a wait at a gate"));
         }
         self.unknown_word(gate, "a gate", WAITS);
-    }
-
-    /// `needs = ['X']`: siblings in one `parallel` or `fanout`.
-    fn needs(&mut self, parts: &Parts<'_>, holder: StageId, id: StageId, scope: &Scope) {
-        let Some(statement) = parts.says.get("needs") else { return };
-        let Some(value) = self.property(statement, "['Build']") else { return };
-        let group = matches!(self.at(holder).work, Work::Parallel(_) | Work::Fanout(_));
-        if !group {
-            let message = "`needs` stands only between the stages of one `parallel` or `fanout`";
-            let problem = Diagnostic::error(Id::NeedsOutside, statement.name.place, message)
-                .help("elsewhere stages run in written order");
-            return self.tell(problem);
-        }
-        let mut needs = BTreeSet::new();
-        for item in value.items() {
-            let Some(name) = self.name_of(item, scope) else { continue };
-            match self.names.sibling(holder, &name) {
-                Some(sibling) if sibling != id => {
-                    needs.insert(sibling);
-                }
-                _ => self.no_sibling(&name, item.place, holder),
-            }
-        }
-        self.at(id).needs = needs.into_iter().collect();
-    }
-
-    fn no_sibling(&mut self, name: &str, place: Place, holder: StageId) {
-        if self.written.contains(name) {
-            let message = format!("the stage '{name}' is not an earlier one of this block");
-            let problem = Diagnostic::error(Id::NotEarlier, place, message)
-                .help("`needs` names stages of the same block that are written before");
-            return self.tell(problem);
-        }
-        let near = crate::diagnostic::nearest(name, self.names.siblings(holder)).map(str::to_owned);
-        let message = format!("there is no stage '{name}' in this block");
-        let problem = Diagnostic::error(Id::UnknownStage, place, message);
-        self.tell(match near {
-            Some(near) => problem.help(format!("did you mean '{near}'?")),
-            None => problem,
-        });
     }
 
     /// Gives a stage its place in the plan.

@@ -240,9 +240,13 @@ impl Lowering<'_> {
             self.error(Id::BadEach, place, message);
             return None;
         }
-        let mut all = Vec::new();
+        let (mut all, mut unknown) = (Vec::new(), false);
         for value in values {
-            match self.known(value, scope)? {
+            let Some(known) = self.known(value, scope) else {
+                unknown = true;
+                continue;
+            };
+            match known {
                 Known::Plan(Value::List(items)) => all.extend(items),
                 Known::Plan(single) => all.push(single),
                 Known::Run(..) => all.push(Value::Absent),
@@ -251,6 +255,10 @@ impl Lowering<'_> {
                 self.error(Id::BadEach, value.place, "the plan must know what `each` is for");
                 return None;
             }
+        }
+        if unknown {
+            // What is inside is looked at once, whatever the value may be.
+            return Some((name, vec![Value::Absent]));
         }
         if all.is_empty() || all.len() > MAX_VALUES {
             let message =

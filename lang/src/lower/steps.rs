@@ -125,7 +125,16 @@ impl Lowering<'_> {
             let what = format!("`{}`, a step that asks for credentials", name.text);
             return self.not_there_yet(name.place, &what);
         }
-        let Some((arguments, timeout)) = self.arguments(&given, signature, scope) else { return };
+        let Some((arguments, timeout)) = self.arguments(&given, signature, scope) else {
+            if let Entrypoint::Folder { .. } = signature.entrypoint {
+                // The folder is not known, and the steps in it can be right or wrong all the same.
+                let bodies = given.arguments.iter().filter_map(steps_in).chain(given.block);
+                for body in bodies {
+                    self.steps_of(&body.statements, scope, around, calls);
+                }
+            }
+            return;
+        };
         if let Entrypoint::Folder { parameter } = &signature.entrypoint {
             if timeout.is_some() {
                 let message = format!("`{}` is no process, so it has no time limit", name.text);

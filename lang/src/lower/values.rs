@@ -297,12 +297,15 @@ impl Lowering<'_> {
             text(&commit.as_ref().map(|commit| commit.chars().take(7).collect()))
         };
         match path.as_slice() {
-            [word] if scope.values.contains_key(*word) => scope.values.get(*word).cloned(),
+            [word] if scope.values.contains_key(*word) => {
+                // An `each` over what nobody knows.
+                scope.values.get(*word).filter(|value| **value != Value::Absent).cloned()
+            }
             ["branch"] => Some(text(&revision.branch)),
             ["tag"] => Some(text(&revision.tag)),
             ["commit"] => Some(text(&revision.commit)),
             ["commit", "short"] => Some(short(&revision.commit)),
-            ["params" | "parameters" | "vars", name] if self.misdeclared.contains(*name) => None,
+            ["params" | "parameters" | "vars", name] if self.unknown.contains_key(*name) => None,
             ["params" | "parameters" | "vars", name] => {
                 let known = self.plan.parameters.get(*name).cloned();
                 known.or_else(|| {
@@ -314,6 +317,9 @@ impl Lowering<'_> {
             ["settings", name] => {
                 let settings = self.settings_in(scope);
                 let known = settings.get(*name).cloned().map(Value::Text);
+                if known.is_none() && self.unknown_settings.contains(*name) {
+                    return None;
+                }
                 known.or_else(|| {
                     self.no_such("setting", name, place, |_| settings.keys().cloned().collect())
                 })

@@ -1,18 +1,27 @@
 //! `otto check`: everything that is wrong with the repository's pipelines, at once.
 
 use super::fault::{Exit, Fault, Id};
+use super::draft::{self, Values};
 use super::repository::{OTTOFILE, Repository};
-use super::{Context, draft};
+use super::Context;
 use clap::Args;
 use otto_lang::{Diagnostic, Severity, Source};
 use serde_json::{Value, json};
 
 /// The command's arguments.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  otto check    the Ottofile and every pipeline in ci/")]
+#[command(after_help = "\
+Examples:
+  otto check                           the Ottofile and every pipeline in ci/
+  otto check deliver -p target=prod    ci/deliver.otto, with a value for its parameter
+
+Parameters need no values here; one that is given is checked, too.")]
 pub(super) struct Check {
-    /// Files to check [default: the Ottofile and ci/*.otto]
+    /// Files or pipelines to check [default: the Ottofile and ci/*.otto]
     files: Vec<String>,
+    /// A value for a parameter of theirs
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = draft::value)]
+    values: Vec<(String, String)>,
 }
 
 impl Check {
@@ -26,15 +35,14 @@ impl Check {
             context.screen.tell(format!("no Ottofile; the conventions give: {}", names.join(", ")));
             return Ok(Exit::Done);
         }
+        let values: Values = self.values.into_iter().collect();
+        let sources: Vec<Source> =
+            files.into_iter().map(|name| read(&repository, name)).collect::<Result<_, _>>()?;
+        declared_somewhere(&sources, &values)?;
         let mut pages = Vec::new();
         let mut wrong = false;
-        for name in files {
-            let Some(text) = repository.text(&name)? else {
-                return Err(Fault::usage(Id::UnknownPipeline, "there is no such file")
-                    .at(repository.root.join(name).display().to_string()));
-            };
-            let source = Source { name, text };
-            let problems = draft::check(context, &repository, &source)?;
+        for source in sources {
+            let problems = draft::check(context, &repository, &source, &values)?;
             wrong |= problems.iter().any(|problem| problem.severity == Severity::Error);
             if context.json {
                 pages.push(page(&source, &problems));
@@ -54,6 +62,37 @@ fn all(repository: &Repository) -> Vec<String> {
     let ottofile = repository.root.join(OTTOFILE).is_file().then(|| OTTOFILE.to_owned());
     let named = repository.pipelines();
     ottofile.into_iter().chain(named.iter().map(|name| Repository::file(Some(name)))).collect()
+}
+
+/// Reads a file, or the pipeline of that name.
+fn read(repository: &Repository, name: String) -> Result<Source, Fault> {
+    if let Some(text) = repository.text(&name)? {
+        return Ok(Source { name, text });
+    }
+    let file = Repository::file(Some(&name));
+    match repository.text(&file)? {
+        Some(text) => Ok(Source { name: file, text }),
+        None => Err(Fault::usage(Id::UnknownPipeline, "there is no such file or pipeline")
+            .at(repository.root.join(name).display().to_string())),
+    }
+}
+
+/// Refuses a value for a parameter that none of the files declares.
+fn declared_somewhere(sources: &[Source], values: &Values) -> Result<(), Fault> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let declared: Vec<String> = sources
+        .iter()
+        .flat_map(|source| otto_lang::parameters(&otto_lang::parse(source)))
+        .collect();
+    let Some(unknown) = values.keys().find(|name| !declared.contains(name)) else { return Ok(()) };
+    let fault = Fault::usage(Id::BadArgument, format!("no pipeline has a parameter `{unknown}`"));
+    Err(match otto_lang::nearest(unknown, declared.iter().map(String::as_str)) {
+        Some(near) => fault.help(format!("did you mean `{near}`?")),
+        None if declared.is_empty() => fault.help("declare it: parameters { … }"),
+        None => fault.help(format!("there are: {}", declared.join(", "))),
+    })
 }
 
 fn tell(context: &Context, source: &Source, problems: &[Diagnostic]) {

@@ -241,21 +241,30 @@ pub(super) fn count(problems: &[Diagnostic], file: &str) -> String {
     format!("{mistakes} in {file}{}", first.unwrap_or_default())
 }
 
-/// Everything that is wrong with a file, without needing values for its parameters.
+/// Everything that is wrong with a file. Its parameters need no values; those that are given and are
+/// its own are checked.
 ///
 /// # Errors
-/// When a step library that it uses is wrong.
+/// When a step library that it uses is wrong, or it leaves the pipeline to conventions that the
+/// repository does not follow.
 pub(super) fn check(
     context: &Context,
     repository: &Repository,
     source: &Source,
+    values: &Values,
 ) -> Result<Vec<Diagnostic>, Fault> {
     let parsed = otto_lang::parse(source);
+    if let Request::Inferred { convention, .. } = otto_lang::request(&parsed) {
+        infer(repository, convention.as_deref(), &source.name, true)?;
+    }
+    let declared = otto_lang::parameters(&parsed);
+    let mut values = values.clone();
+    values.retain(|name, _| declared.contains(name));
     let libraries = libraries(context, repository, &parsed)?;
     let surroundings = Surroundings {
         pipeline: source.pipeline().to_owned(),
         revision: repository.revision(),
-        parameters: Values::new(),
+        parameters: values,
         libraries: &libraries,
         planned_steps: otto_stdlib::PLANNED,
         repository: &Files(repository),

@@ -59,6 +59,37 @@ pipeline {
     );
 }
 
+/// A pipeline can be checked by whoever does not know its parameters' values.
+#[test]
+fn checking_needs_no_values() {
+    let deliver = "\
+parameters {
+  target { type = string }
+  jobs   { type = number }
+}
+pipeline {
+  settings { TARGET = params.target  SHORT = settings.TARGET }
+  stage(\"To ${params.target}\") {
+    when (params.jobs > 'many')
+    timeout = params.target
+    steps { shh 'make' }
+  }
+}
+";
+    check(
+        "unknown-values",
+        &[("ci/deliver.otto", deliver)],
+        &[
+            "otto check",
+            "otto check deliver -p jobs=4 -p target=20m",
+            "otto check deliver -p jobs=four",
+            "otto check -p job=4",
+            "otto check release",
+            "otto explain deliver",
+        ],
+    );
+}
+
 #[test]
 fn a_step_library_of_the_repository() {
     let manifest = "\
