@@ -5,14 +5,14 @@ use super::session::block_on;
 use super::{Context, clock, sandbox, tools};
 use crate::client::{Client, ClientError};
 use crate::launcher::Level;
-use crate::node::LocalNode;
+use crate::node::{LocalNode, idle_time};
 use crate::node::build::this_build;
 use crate::node::place::Place;
 use crate::rpc::api::NodeStatus;
 use clap::Args;
 use otto_core::time::Span;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,9 +51,10 @@ impl Doctor {
     pub(super) fn run(context: &Context) -> Result<Exit, Fault> {
         let mut findings = vec![version(), system_clock()];
         findings.extend(needed_tools());
+        findings.extend(variables());
         match Place::of_user() {
             Ok(place) => {
-                findings.push(data_folder(place.data()));
+                findings.push(data_folder(&place));
                 let (node, status) = node(&place);
                 findings.push(node);
                 findings.extend(status.as_ref().and_then(set_back));
@@ -150,25 +151,57 @@ fn needed_tools() -> Vec<Finding> {
         .collect()
 }
 
-fn data_folder(folder: &Path) -> Finding {
-    let place = folder.display();
+/// Whether the node's data can be kept: what `otto run` would meet is met here, without a trace.
+fn data_folder(place: &Place) -> Finding {
+    let folder = place.data();
+    let (shown, elsewhere) = (folder.display(), "or name another folder with OTTO_HOME");
+    if let Err(refused) = place.check() {
+        return bad("data", refused.what, refused.help);
+    }
     // What is not there yet is made by the first run, in the nearest folder that is.
-    let Some(there) = folder.ancestors().find(|folder| folder.exists()) else {
-        return bad("data", format!("{place}: no part of this path exists"), "set OTTO_HOME");
+    let Some(there) = folder.ancestors().find(|folder| folder.symlink_metadata().is_ok()) else {
+        return bad("data", format!("{shown}: no part of this path exists"), "set OTTO_HOME");
     };
-    let writable = rustix::fs::access(there, rustix::fs::Access::WRITE_OK);
-    if let Err(error) = writable {
-        let text = format!("{place}: {} cannot be written: {error}", there.display());
-        return bad("data", text, "make it writable, or set OTTO_HOME to another folder");
+    let found = match std::fs::metadata(there) {
+        Ok(found) => found,
+        Err(error) => {
+            let text = format!("{shown}: {} cannot be used: {error}", there.display());
+            return bad("data", text, format!("mend that, {elsewhere}"));
+        }
+    };
+    if !found.is_dir() {
+        let text = format!("{shown}: {} is no folder", there.display());
+        return bad("data", text, format!("move it away, {elsewhere}"));
+    }
+    if there == folder && found.uid() != rustix::process::geteuid().as_raw() {
+        let text = format!("{shown}: another user owns it");
+        return bad("data", text, "name a folder of your own with OTTO_HOME");
+    }
+    // Some folders let themselves be written by their modes alone.
+    if let Err(error) = tempfile::Builder::new().prefix(".otto-doctor").tempdir_in(there) {
+        let cause = error.get_ref().and_then(std::error::Error::source);
+        let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+        let text = format!("{shown}: {} cannot be written: {cause}", there.display());
+        return bad("data", text, format!("make it writable, {elsewhere}"));
     }
     let free = rustix::fs::statvfs(there).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-    match free {
-        Ok(free) if free < LITTLE_SPACE => {
-            noted("data", format!("{place}, {} MiB free", free >> 20), "make room on this disk")
+    match (free, place.open_to_others()) {
+        (Ok(free), _) if free < LITTLE_SPACE => {
+            noted("data", format!("{shown}, {} MiB free", free >> 20), "make room on this disk")
         }
-        Ok(free) => good("data", format!("{place}, {} GiB free", free >> 30)),
-        Err(error) => noted("data", format!("{place}, free space unknown: {error}"), ""),
+        (Ok(_), Some(mode)) => {
+            let text = format!("{shown}: other users may enter it (mode {mode:o})");
+            noted("data", text, "`otto run` closes it to them: a node's data is its user's alone")
+        }
+        (Ok(free), None) => good("data", format!("{shown}, {} GiB free", free >> 30)),
+        (Err(error), _) => noted("data", format!("{shown}, free space unknown: {error}"), ""),
     }
+}
+
+/// What the node would be told by variables that only it reads.
+fn variables() -> Option<Finding> {
+    let refused = idle_time().err()?;
+    Some(bad("setting", refused.what, refused.help))
 }
 
 fn node(place: &Place) -> (Finding, Option<NodeStatus>) {

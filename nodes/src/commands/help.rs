@@ -28,12 +28,26 @@ Exit codes
 Environment
 
   OTTO_HOME       the folder with the local node's data and socket
-  OTTO_COLOR      auto, always or never; NO_COLOR=1 is the same as never
+  OTTO_COLOR      auto, always or never
   OTTO_PROGRESS   auto, tree, plain or quiet
   OTTO_STRICT     true: an unstable run ends with code 1
   OTTO_TIMEOUT    how long to wait for a run, such as 20m
   OTTO_CONTEXT    the cluster to speak with, as `otto ctx` lists them; local is this machine's node
   OTTO_TOKEN      what `otto login` signs in with
+  NO_COLOR        anything: no colours, as OTTO_COLOR=never
+
+  XDG_STATE_HOME, XDG_CONFIG_HOME and HOME say where those folders are that are not named.
+
+Of a node, and of the local node when `otto` starts it:
+
+  OTTO_IDLE       how long the local node stays when nothing is to be done [default: 5m]
+  OTTO_OBJECTS    the URL of the folder or bucket that all nodes share for artifacts and logs;
+                  a bucket's keys and region are in AWS_…
+  OTTO_TRACE      what it writes to the folder traces of its data, such as info,otto_nodes=debug
+
+Of `otto-node join`:
+
+  OTTO_JOIN_TOKEN   the token, out of sight of whoever lists processes
 
 `otto config --show-origin` shows what counts now, and why.
 ",
@@ -92,4 +106,54 @@ impl Help {
 fn render(command: &mut clap::Command, context: &Context) -> String {
     let help = command.render_help();
     if context.screen.out.colored { help.ansi().to_string() } else { help.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TOPICS;
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    /// The variables of Otto's own that a text names: of sources only those in quotes.
+    fn named(text: &str, quoted: bool) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for (at, _) in text.match_indices("OTTO_").chain(text.match_indices("NO_COLOR")) {
+            let end = text[at..].find(|c: char| !(c.is_ascii_uppercase() || c == '_'));
+            let name = end.map_or(&text[at..], |end| &text[at..at + end]);
+            let before = text[..at].chars().next_back();
+            let behind = text[at + name.len()..].chars().next();
+            let in_quotes = before == Some('"') && behind == Some('"');
+            let alone = !before.is_some_and(char::is_alphanumeric) && !name.ends_with('_');
+            if alone && (in_quotes || !quoted) {
+                names.insert(name.to_owned());
+            }
+        }
+        names
+    }
+
+    fn read_in(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let is_test = matches!(name, Some("tests" | "tests.rs" | "golden.rs"));
+            if is_test {
+                continue;
+            }
+            if path.is_dir() {
+                read_in(&path, names);
+            } else {
+                names.extend(named(&fs::read_to_string(&path).expect("a source"), true));
+            }
+        }
+    }
+
+    #[test]
+    fn every_variable_that_is_read_is_on_the_page() {
+        let mut read = BTreeSet::new();
+        read_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut read);
+        let page = TOPICS.iter().find(|(name, _)| *name == "environment").expect("a topic").1;
+        assert_eq!(named(page, false), read);
+        assert!(read.contains("OTTO_IDLE") && read.contains("OTTO_HOME"), "{read:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The way to a node: connecting, naming runs and stages, and what may go wrong on it.
 
 use super::Context;
+use super::ansi::on_one_line;
 use super::contexts::{Contexts, LOCAL};
 use super::fault::{Fault, Id};
 use crate::client::{AnyNode, Client, ClientError};
@@ -51,7 +52,16 @@ pub(super) fn place() -> Result<Place, Fault> {
 pub(super) async fn connect(context: &Context) -> Result<Client, Fault> {
     let name = context.settings.context.value.as_str();
     if name == LOCAL {
-        return local_client(place()?).await.map_err(fault);
+        let place = place()?;
+        let mode = place.open_to_others();
+        let client = local_client(place.clone()).await.map_err(fault)?;
+        if let Some(mode) = mode.filter(|_| place.open_to_others().is_none()) {
+            let folder = place.data().display().to_string();
+            let note = context.screen.err.help("note");
+            let what = format!("closed {} to other users (it had mode {mode:o})", on_one_line(&folder));
+            context.screen.tell(format!("{note}: {what}: it holds the node's data"));
+        }
+        return Ok(client);
     }
     let contexts = Contexts::of_user()?;
     let mut signed = contexts.load(name)?;

@@ -40,4 +40,4 @@ pub mod unix;
 mod ways;
 
 pub use main::main;
-pub use start::{LocalNode, local_client};
+pub use start::{LocalNode, idle_time, local_client};

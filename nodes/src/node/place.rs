@@ -145,11 +145,46 @@ impl Place {
         }
     }
 
+    /// The mode of a data folder that is there and that others may enter.
+    #[must_use]
+    pub fn open_to_others(&self) -> Option<u32> {
+        let mode = fs::metadata(&self.data).ok().filter(fs::Metadata::is_dir)?.mode() & 0o777;
+        (mode & 0o077 != 0).then_some(mode)
+    }
+
+    /// Whether the data folder holds something, and nothing of a node.
+    fn is_foreign(&self) -> bool {
+        let is_ours = ["store", "agent", "blobs", "traces", "node.json", "start.lock"]
+            .iter()
+            .any(|name| self.data.join(name).exists());
+        !is_ours && fs::read_dir(&self.data).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
+    /// Refuses a folder that others may enter and that holds other things: to close it would take
+    /// them away from others.
+    ///
+    /// # Errors
+    /// What it holds is not a node's.
+    pub fn check(&self) -> Result<(), Refused> {
+        match self.open_to_others() {
+            Some(mode) if self.is_foreign() => Err(Refused::trouble(
+                format!(
+                    "failed to use the folder {}: it holds other things, and other users may \
+                     enter it (mode {mode:o})",
+                    self.data.display()
+                ),
+                "name a folder for Otto alone with OTTO_HOME, or close this one: chmod 700",
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Makes the folders, for their owner alone.
     ///
     /// # Errors
-    /// When one cannot be made or written, or is not this user's.
+    /// When one cannot be made or written, is not this user's, or holds what others may use.
     pub fn make(&self) -> Result<(), Refused> {
+        self.check()?;
         let socket = self.socket();
         let folders = [&self.data, &self.traces(), &self.blobs(), &self.agent()];
         let socket_folder = socket.parent().map(Path::to_owned);

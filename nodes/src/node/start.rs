@@ -9,6 +9,7 @@ use crate::network::{ConnectError, Connector, Stream};
 use crate::rpc::api::{Stop, Stopped, Successor};
 use crate::wire::hello::Refused;
 use async_trait::async_trait;
+use otto_core::time::Span;
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -28,6 +29,22 @@ pub struct LocalNode {
     place: Place,
     /// Otto's executable image; `None` connects to a running node only.
     image: Option<PathBuf>,
+}
+
+/// The variable that says how long the local node stays when nothing is to be done.
+const IDLE: &str = "OTTO_IDLE";
+
+/// How long a local node that is started now would stay idle, where the environment says so.
+///
+/// # Errors
+/// When what it says is no time.
+pub fn idle_time() -> Result<Option<Span>, Refused> {
+    let Some(written) = std::env::var_os(IDLE).filter(|idle| !idle.is_empty()) else {
+        return Ok(None);
+    };
+    Span::parse(&written.to_string_lossy()).map(Some).map_err(|error| {
+        Refused::trouble(format!("failed to read {IDLE}: {error}"), "set it to a time, or unset it")
+    })
 }
 
 /// How long a node has to begin to listen.
@@ -73,6 +90,7 @@ impl LocalNode {
 
     /// Starts the node, unless somebody else does so first.
     async fn start(&self, image: &PathBuf) -> Result<Stream, ConnectError> {
+        idle_time().map_err(ConnectError::Final)?;
         self.place.make().map_err(ConnectError::Final)?;
         let path = self.place.lock("start");
         let fail = |error: &io::Error| ConnectError::Final(Refused::at("write", &path, error));
@@ -93,7 +111,11 @@ impl LocalNode {
 
     /// Starts the node and waits until it listens.
     async fn spawn(&self, image: &PathBuf) -> Result<(), ConnectError> {
-        let mut child = Command::new(image)
+        let mut command = Command::new(image);
+        if std::env::var_os(IDLE).is_some_and(|idle| idle.is_empty()) {
+            command.env_remove(IDLE);
+        }
+        let mut child = command
             .arg0("otto-node")
             .args(["serve", "--local", "--detached", "--data"])
             .arg(self.place.data())
