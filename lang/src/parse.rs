@@ -135,9 +135,8 @@ pub fn uses(parsed: &Parsed) -> Vec<UseRef> {
 /// The parameters that a file declares, by name.
 #[must_use]
 pub fn parameters(parsed: &Parsed) -> Vec<String> {
-    let declares = |statement: &&Statement| {
-        matches!(statement.name.text.as_str(), "parameters" | "vars")
-    };
+    let declares =
+        |statement: &&Statement| matches!(statement.name.text.as_str(), "parameters" | "vars");
     let blocks = parsed.statements.iter().filter(declares).filter_map(|statement| {
         if let Shape::Block { body, .. } = &statement.shape { Some(&body.statements) } else { None }
     });

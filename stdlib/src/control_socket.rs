@@ -376,11 +376,11 @@ fn call(method: &str, target: &str, json: &[u8]) -> Result<Call, Answer> {
         ("end", "POST", "") => parse(json).map(Call::End),
         ("variables", "POST", "") => {
             let variable: Variable = parse(json)?;
-            fits(variable.name.clone(), "variable", is_variable_name)?;
+            fits(variable.name.clone(), "a variable", is_variable_name)?;
             Ok(Call::Capture(variable))
         }
         ("variables", "DELETE", _) => {
-            fits(name(), "variable", is_variable_name).map(|name| Call::Drop { name })
+            fits(name(), "a variable", is_variable_name).map(|name| Call::Drop { name })
         }
         ("credentials", "GET", _) => {
             fits(name(), "credential", is_name).map(|name| Call::Credential { name })
@@ -389,10 +389,10 @@ fn call(method: &str, target: &str, json: &[u8]) -> Result<Call, Answer> {
             fits(name(), "callback", is_gate_name).map(|name| Call::Callback { name })
         }
         ("artifacts", "PUT", _) => {
-            fits(name(), "artifact", is_artifact_name).map(|name| Call::KeepArtifact { name })
+            fits(name(), "an artifact", is_artifact_name).map(|name| Call::KeepArtifact { name })
         }
         ("artifacts", "GET", _) => {
-            fits(name(), "artifact", is_artifact_name).map(|name| Call::FetchArtifact { name })
+            fits(name(), "an artifact", is_artifact_name).map(|name| Call::FetchArtifact { name })
         }
         ("status" | "end" | "variables" | "credentials" | "callbacks" | "artifacts", ..) => {
             Err(Answer::refused(405, format!("{method} {target}: this has another method or path")))
@@ -411,7 +411,7 @@ fn fits(name: String, what: &str, rule: fn(&str) -> bool) -> Result<String, Answ
         return Ok(name);
     }
     let shown: String = name.chars().take(80).collect();
-    Err(Answer::refused(400, format!("use '{shown}': it cannot be the name of a {what}")))
+    Err(Answer::refused(400, format!("use '{shown}': it cannot be the name of {what}")))
 }
 
 /// Whether a variable may be called so: a letter, then letters, digits and `_`; at most 64.

@@ -115,17 +115,39 @@ fn options() -> Options {
     options
 }
 
-/// The first line of the parser's message, without its own note of the place.
+/// The first line of the parser's message, without its own note of the place and without advice
+/// that is for those who write programs.
 fn plain(message: &str) -> String {
     let line = message.lines().next().unwrap_or("not YAML");
+    if let Some(rest) = line.strip_prefix("duplicate mapping key: ") {
+        let key = rest.split(", set ").next().unwrap_or(rest);
+        return format!("'{key}' is written twice");
+    }
+    if line.starts_with("budget breached: ") {
+        let known = [
+            ("Anchors", "an anchor stands here"),
+            ("Aliases", "an alias stands here"),
+            ("Documents", "a second document begins here, and a manifest is one"),
+            ("Depth", "it nests too deep"),
+        ];
+        let found = known.iter().find(|(word, _)| line.contains(word));
+        return found.map_or("it holds more than is read", |(_, what)| what).to_owned();
+    }
     let cut = line.find(" at line ").unwrap_or(line.len());
     line[..cut].trim_end_matches(['.', ',', ':']).to_owned()
 }
 
+/// What to write instead, where the parser's message says what was written.
 fn help_for(message: &str) -> Option<String> {
     let lower = message.to_lowercase();
-    (lower.contains("anchor") || lower.contains("alias"))
-        .then(|| "anchors and aliases are not read here; write the value out".to_owned())
+    let known = [
+        ("anchor", "anchors and aliases are not read here; write the value out"),
+        ("alias", "anchors and aliases are not read here; write the value out"),
+        ("illegal placement of ':'", "put a text that holds a `: ` in quotes"),
+        ("tab", "indent with spaces"),
+        ("unsupported tag", "tags are not read here; write the value alone"),
+    ];
+    known.iter().find(|(word, _)| lower.contains(word)).map(|(_, help)| (*help).to_owned())
 }
 
 impl From<Spanned<Content>> for Node {

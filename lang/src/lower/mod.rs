@@ -232,8 +232,8 @@ impl<'a> Lowering<'a> {
             Severity::Error => self.errors,
             Severity::Warning => self.problems.len() - self.errors,
         };
-        let told = self.parsed.has_told(&problem)
-            || self.nameless && problem.id == Id::UnknownStage;
+        let told =
+            self.parsed.has_told(&problem) || self.nameless && problem.id == Id::UnknownStage;
         if told || known > MAX_PROBLEMS || !self.said.insert((problem.id, problem.place())) {
             return;
         }

@@ -72,8 +72,9 @@ impl Mistake<'_> {
         let goes_on = matches!(text(index + 1), "=" | "->" | "{" | "(")
             || matches!(behind, Some(Lexeme::Word | Lexeme::Quoted | Lexeme::Broken));
         let before = index.checked_sub(1).map_or("", text);
-        let is_value = matches!(before, "=" | "->" | ":" | "," | "(" | "[" | "!" | "&&" | "||")
-            || matches!(before, "==" | "!=" | "<" | ">" | "<=" | ">=" | "in" | "matches");
+        let is_value =
+            matches!(before, "=" | "->" | ":" | "," | "." | "(" | "[" | "!" | "&&" | "||")
+                || matches!(before, "==" | "!=" | "<" | ">" | "<=" | ">=" | "in" | "matches");
         goes_on && !is_value
     }
 

@@ -2,6 +2,7 @@
 //! how the time grows.
 
 mod cases;
+mod checks;
 mod documents;
 mod hostile;
 mod readable;

@@ -1,9 +1,9 @@
 //! `otto check`: everything that is wrong with the repository's pipelines, at once.
 
-use super::fault::{Exit, Fault, Id};
-use super::draft::{self, Values};
-use super::repository::{OTTOFILE, Repository};
 use super::Context;
+use super::draft::{self, Values};
+use super::fault::{Exit, Fault, Id};
+use super::repository::{OTTOFILE, Repository};
 use clap::Args;
 use otto_lang::{Diagnostic, Severity, Source};
 use serde_json::{Value, json};
@@ -33,6 +33,9 @@ impl Check {
             let reading = draft::read(&repository, None)?;
             let names: Vec<&str> = reading.inferred.iter().map(|found| found.name).collect();
             context.screen.tell(format!("no Ottofile; the conventions give: {}", names.join(", ")));
+            if context.json {
+                context.screen.data("[]\n")?;
+            }
             return Ok(Exit::Done);
         }
         let values: Values = self.values.into_iter().collect();
@@ -59,7 +62,8 @@ impl Check {
 
 /// The Ottofile, where there is one, and all named pipelines.
 fn all(repository: &Repository) -> Vec<String> {
-    let ottofile = repository.root.join(OTTOFILE).is_file().then(|| OTTOFILE.to_owned());
+    let ottofile =
+        repository.root.join(OTTOFILE).symlink_metadata().is_ok().then(|| OTTOFILE.to_owned());
     let named = repository.pipelines();
     ottofile.into_iter().chain(named.iter().map(|name| Repository::file(Some(name)))).collect()
 }
@@ -106,7 +110,8 @@ fn tell(context: &Context, source: &Source, problems: &[Diagnostic]) {
     context.screen.tell(line);
 }
 
-fn page(source: &Source, problems: &[Diagnostic]) -> Value {
+/// The problems of a file for programs.
+pub(super) fn page(source: &Source, problems: &[Diagnostic]) -> Value {
     let problems: Vec<Value> = problems
         .iter()
         .map(|problem| {

@@ -1,14 +1,17 @@
 //! From a repository to a plan: its Ottofile, a named pipeline, or what its contents suggest.
 
-use super::Context;
 use super::fault::{Exit, Fault, Id};
-use super::repository::{OTTOFILE, PIPELINES, Repository};
+use super::repository::{EXTENSION, OTTOFILE, PIPELINES, Repository};
 use super::snapshot;
+use super::{Context, check};
 use otto_core::plan::{Origin, Plan};
 use otto_core::step::Library;
 use otto_lang::conventions::{self, Broken, Convention, Listing, NAMES};
 use otto_lang::{Diagnostic, Request, Severity, Source, Surroundings};
+use otto_stdlib::Problems;
+use serde_json::json;
 use std::collections::BTreeMap;
+use std::path::{Component, Path};
 
 /// A plan that was not submitted yet.
 pub(super) struct Draft {
@@ -76,7 +79,13 @@ pub(super) fn draft(
         }
         Err(problems) => {
             show(context, &problems, &reading.source);
-            context.screen.tell(count(&problems, &reading.source.name));
+            let what = count(&problems, &reading.source.name);
+            context.screen.tell(&what);
+            if context.json {
+                let mut page = check::page(&reading.source, &problems);
+                page["error"] = json!({ "what": what, "exit": Exit::Usage as u8 });
+                context.screen.data(format!("{page}\n"))?;
+            }
             Err(Fault::Silent(Exit::Usage))
         }
     }
@@ -88,6 +97,9 @@ pub(super) fn draft(
 /// When there is no such pipeline, or nothing that suggests one.
 pub(super) fn read(repository: &Repository, pipeline: Option<&str>) -> Result<Reading, Fault> {
     let name = Repository::file(pipeline);
+    if let Some(pipeline) = pipeline.filter(|pipeline| !is_name(pipeline)) {
+        return Err(unknown_pipeline(repository, pipeline, &name));
+    }
     let Some(text) = repository.text(&name)? else {
         return match pipeline {
             None => infer(repository, None, OTTOFILE, false),
@@ -169,6 +181,11 @@ fn nothing_to_run(repository: &Repository, convention: Option<&str>, file: Optio
     }
 }
 
+/// Whether a pipeline can have this name: its file lies in the folder of pipelines.
+fn is_name(pipeline: &str) -> bool {
+    Path::new(pipeline).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
 fn unknown_pipeline(repository: &Repository, pipeline: &str, file: &str) -> Fault {
     let fault = Fault::usage(Id::UnknownPipeline, format!("there is no pipeline '{pipeline}'"))
         .at(repository.root.join(file).display().to_string());
@@ -178,6 +195,11 @@ fn unknown_pipeline(repository: &Repository, pipeline: &str, file: &str) -> Faul
     } else {
         "without a name, what this repository suggests is meant".to_owned()
     };
+    let stem = pipeline.strip_prefix(&format!("{PIPELINES}/")).unwrap_or(pipeline);
+    let stem = stem.strip_suffix(&format!(".{EXTENSION}")).unwrap_or(stem);
+    if stem != pipeline && names.iter().any(|name| name == stem) {
+        return fault.help(format!("the pipeline in that file is called '{stem}'"));
+    }
     match otto_lang::nearest(pipeline, names.iter().map(String::as_str)) {
         Some(near) => fault.help(format!("did you mean '{near}'?")),
         None if names.is_empty() => {
@@ -195,7 +217,7 @@ fn libraries(
 ) -> Result<BTreeMap<String, Library>, Fault> {
     let mut libraries =
         BTreeMap::from([(otto_stdlib::NAME.to_owned(), otto_stdlib::builtin().clone())]);
-    let mut wrong = false;
+    let mut wrong = Vec::new();
     for used in otto_lang::uses(parsed) {
         let Some(folder) = used.folder() else { continue };
         // What is not there is told by the language, with the line that asks for it.
@@ -207,13 +229,25 @@ fn libraries(
             Ok(library) => {
                 libraries.insert(used.target, library);
             }
-            Err(problems) => {
-                wrong = true;
-                context.screen.tell(problems.to_string());
-            }
+            Err(problems) => wrong.push(problems),
         }
     }
-    if wrong { Err(Fault::Silent(Exit::Usage)) } else { Ok(libraries) }
+    if wrong.is_empty() { Ok(libraries) } else { Err(wrong_libraries(context, &wrong)) }
+}
+
+/// Tells what is wrong with step libraries: their mistakes have places of their own.
+pub(super) fn wrong_libraries(context: &Context, wrong: &[Problems]) -> Fault {
+    let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    for problems in &told {
+        context.screen.tell(problems);
+    }
+    if context.json {
+        let error = json!({
+            "id": Id::BadLibrary.code(), "what": told.join("\n"), "exit": Exit::Usage as u8,
+        });
+        context.screen.data(format!("{}\n", json!({ "error": error }))).ok();
+    }
+    Fault::Silent(Exit::Usage)
 }
 
 /// Prints diagnostics as rustc would.

@@ -4,6 +4,7 @@ use super::Context;
 use super::draft::{self, Values, draft};
 use super::fault::{self, Exit, Fault, Id};
 use clap::{Args, ValueEnum};
+use serde_json::json;
 
 /// How to print a plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
@@ -77,6 +78,12 @@ fn explain_error(context: &Context, code: &str) -> Result<Exit, Fault> {
         return Err(Fault::usage(Id::BadArgument, format!("there is no error {code}"))
             .help("the id stands in brackets behind `error`"));
     };
-    context.screen.data(format!("{}\n", page.trim_end()))?;
+    let page = page.trim_end();
+    let text = if context.json {
+        json!({ "id": code, "page": page }).to_string()
+    } else {
+        page.to_owned()
+    };
+    context.screen.data(format!("{text}\n"))?;
     Ok(Exit::Done)
 }

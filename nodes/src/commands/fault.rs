@@ -3,6 +3,7 @@
 
 use super::ansi::on_one_line;
 use super::screen::Paint;
+use serde_json::{Value, json};
 use std::fmt;
 
 /// How the command ends, for scripts. `otto help exit-codes` documents the same.
@@ -198,6 +199,17 @@ impl Told {
     }
 }
 
+impl Told {
+    /// The error for programs.
+    #[must_use]
+    pub(super) fn page(&self) -> Value {
+        json!({ "error": {
+            "id": self.id.code(), "what": self.what, "place": self.place, "help": self.help,
+            "exit": self.exit as u8,
+        } })
+    }
+}
+
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.rendered(Paint::plain()))
@@ -229,5 +241,7 @@ mod tests {
         let Fault::Told(told) = fault else { panic!("it is told") };
         let expected = "error[OTTO1005]: no run 7\n  --> shop\nhelp: see `otto runs`";
         assert_eq!(told.to_string(), expected);
+        let page = r#"{"error":{"id":"OTTO1005","what":"no run 7","place":"shop","help":["see `otto runs`"],"exit":2}}"#;
+        assert_eq!(told.page().to_string(), page);
     }
 }

@@ -189,6 +189,14 @@ pub fn main() -> ExitCode {
             // Help and version are data; the rest is a wrong usage.
             error.print().ok();
             let wrong = error.use_stderr();
+            if wrong && std::env::args_os().any(|argument| argument == "--json") {
+                let text = error.to_string();
+                let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                if let Fault::Told(told) = Fault::usage(fault::Id::BadArgument, what) {
+                    let screen = Screen::new(Color::Never, Progress::Quiet);
+                    screen.data(format!("{}\n", told.page())).ok();
+                }
+            }
             return code(if wrong { Exit::Usage } else { Exit::Done });
         }
     };
@@ -197,11 +205,11 @@ pub fn main() -> ExitCode {
         Screen::new(general.color.unwrap_or_default(), general.progress.unwrap_or_default());
     let context = match context(&otto) {
         Ok(context) => context,
-        Err(fault) => return code(early.report(&fault)),
+        Err(fault) => return code(early.report(&fault, otto.general.json)),
     };
     match dispatch(otto.command, &context) {
         Ok(exit) => code(exit),
-        Err(fault) => code(context.screen.report(&fault)),
+        Err(fault) => code(context.screen.report(&fault, context.json)),
     }
 }
 

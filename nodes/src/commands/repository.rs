@@ -3,8 +3,9 @@
 use super::fault::{Fault, Id};
 use otto_core::plan::Revision;
 use otto_lang::conventions::{FOLDERS, Listing, glances, reads};
+use rustix::io::Errno;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The default pipeline's file.
 pub(super) const OTTOFILE: &str = "Ottofile";
@@ -72,25 +73,45 @@ impl Repository {
         names
     }
 
+    /// A folder that was named at the command line, from the root: it counts from the working
+    /// folder, or, where nothing is there, from the root.
+    ///
+    /// # Errors
+    /// When it lies outside of the repository.
+    pub(super) fn folder(&self, named: &str) -> Result<String, Fault> {
+        let here = std::env::current_dir().unwrap_or_else(|_| self.root.clone());
+        let here = here.canonicalize().unwrap_or(here);
+        let inside = here.strip_prefix(&self.root).unwrap_or(Path::new(""));
+        let outside = || {
+            Fault::usage(Id::BadArgument, "this folder lies outside of the repository")
+                .at(named.to_owned())
+                .help(format!("name one in {}", self.root.display()))
+        };
+        let from_here = within(inside, named, &self.root);
+        let from_root = within(Path::new(""), named, &self.root);
+        let there = |path: &Option<PathBuf>| {
+            path.as_ref().is_some_and(|path| self.root.join(path).is_dir())
+        };
+        let chosen = if !there(&from_here) && there(&from_root) { from_root } else { from_here };
+        let path = chosen.ok_or_else(outside)?;
+        // A link on the way may lead out.
+        let full = self.root.join(&path);
+        let existing = full.ancestors().find(|folder| folder.exists());
+        let real = existing.and_then(|folder| folder.canonicalize().ok());
+        if real.is_none_or(|real| !real.starts_with(&self.root)) {
+            return Err(outside());
+        }
+        path.into_os_string().into_string().map_err(|_| {
+            Fault::usage(Id::NoText, "this name is no text in UTF-8").at(named.to_owned())
+        })
+    }
+
     /// Reads a text file of the repository; `None` where there is none.
     ///
     /// # Errors
     /// When it is there and cannot be read as text.
     pub(super) fn text(&self, path: &str) -> Result<Option<String>, Fault> {
-        let full = self.root.join(path);
-        let bytes = match read_file(&full) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(&full, &error)),
-        };
-        String::from_utf8(bytes).map(Some).map_err(|error| {
-            let valid = error.utf8_error().valid_up_to();
-            let before = error.as_bytes().get(..valid).unwrap_or_default();
-            let line = before.split(|byte| *byte == b'\n').count();
-            Fault::usage(Id::NoText, "this is no text in UTF-8")
-                .at(format!("{}:{line}", full.display()))
-                .help("write the file in UTF-8, as every editor can")
-        })
+        text_of(&self.root.join(path))
     }
 
     /// What lies at its top, and in the folders of tests, for the conventions.
@@ -101,8 +122,7 @@ impl Repository {
         let mut listing = Listing::default();
         for (name, is_folder) in names(&self.root)? {
             if !is_folder {
-                let content = if reads(&name) { self.text(&name)? } else { None };
-                let content = content.unwrap_or_else(|| self.glance(&name));
+                let content = if reads(&name) { self.lossy(&name)? } else { self.glance(&name) };
                 listing.add(name, content);
                 continue;
             }
@@ -135,6 +155,15 @@ impl Repository {
         }
     }
 
+    /// What a file holds, whatever its encoding: a tool may understand it all the same.
+    pub(super) fn lossy(&self, path: &str) -> Result<String, Fault> {
+        let full = self.root.join(path);
+        match read_file(&full) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) => no_file(&full, &error).map_or(Ok(String::new()), Err),
+        }
+    }
+
     /// The beginning of a file that is worth a look, whatever it holds; nothing of the others.
     fn glance(&self, path: &str) -> String {
         if !glances(path) {
@@ -151,6 +180,25 @@ impl Repository {
     }
 }
 
+/// Reads a text; `None` where there is none. What is no file is told, and never waited for.
+///
+/// # Errors
+/// When it is there and cannot be read as text.
+pub(super) fn text_of(path: &Path) -> Result<Option<String>, Fault> {
+    let bytes = match read_file(path) {
+        Ok(bytes) => bytes,
+        Err(error) => return no_file(path, &error).map_or(Ok(None), Err),
+    };
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().get(..valid).unwrap_or_default();
+        let line = before.split(|byte| *byte == b'\n').count();
+        Fault::usage(Id::NoText, "this is no text in UTF-8")
+            .at(format!("{}:{line}", path.display()))
+            .help("write the file in UTF-8, as every editor can")
+    })
+}
+
 /// The longest file that is read: far more than the language takes.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -159,24 +207,78 @@ const GLANCED_BYTES: u64 = 64 << 10;
 /// So many names are looked at in each folder of tests.
 const MAX_NAMES: usize = 1000;
 
+/// Why a file was not read.
+enum NotRead {
+    /// The system refused.
+    Refused(std::io::Error),
+    /// It is something else than a file, or too long.
+    Unfit(String),
+}
+
+impl From<std::io::Error> for NotRead {
+    fn from(error: std::io::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
 /// Reads a file to its end, unless it is too long.
-fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+fn read_file(path: &Path) -> Result<Vec<u8>, NotRead> {
     let bytes = read_start(path, MAX_BYTES + 1)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(std::io::Error::other(format!("it has over {} MiB", MAX_BYTES >> 20)));
+        return Err(NotRead::Unfit(format!("this file is longer than {} MiB", MAX_BYTES >> 20)));
     }
     Ok(bytes)
 }
 
 /// Reads so many bytes of a file at most; anything that is no file is not opened, as a pipe would
 /// never end.
-fn read_start(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("it is no file"));
+fn read_start(path: &Path, most: u64) -> Result<Vec<u8>, NotRead> {
+    let found = std::fs::metadata(path)?;
+    if !found.is_file() {
+        let what = if found.is_dir() { "a folder" } else { "a pipe, a device or the like" };
+        return Err(NotRead::Unfit(format!("a file is expected here, and this is {what}")));
     }
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// What to say of a file that was not read; nothing where there is none at all.
+fn no_file(path: &Path, why: &NotRead) -> Option<Fault> {
+    let unfit = |what: &str| {
+        let fault = Fault::usage(Id::Unreadable, what).at(path.display().to_string());
+        Some(fault.help("take it away, or put a file in its place"))
+    };
+    match why {
+        NotRead::Unfit(what) => unfit(what),
+        NotRead::Refused(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            unfit("a file is expected here, and this is a link that leads to itself")
+        }
+        NotRead::Refused(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let dangles = path.symlink_metadata().is_ok();
+            dangles.then(|| unfit("a file is expected here, and this is a link to nothing"))?
+        }
+        NotRead::Refused(error) => Some(unreadable(path, error)),
+    }
+}
+
+/// A path from a folder of the repository, from its root; nothing where it leads out.
+fn within(start: &Path, named: &str, root: &Path) -> Option<PathBuf> {
+    let named = Path::new(named);
+    let (start, named) = match named.strip_prefix(root) {
+        Ok(inside) => (Path::new(""), inside),
+        Err(_) => (start, named),
+    };
+    let mut path = start.to_owned();
+    for component in named.components() {
+        match component {
+            Component::Normal(name) => path.push(name),
+            Component::CurDir => {}
+            Component::ParentDir => path.pop().then_some(())?,
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(path)
 }
 
 /// The names in a folder, in order, each with whether it is a folder.
@@ -196,4 +298,47 @@ fn names(folder: &Path) -> Result<Vec<(String, bool)>, Fault> {
 fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
     Fault::infrastructure(Id::Unreadable, format!("cannot read: {error}"))
         .at(path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OTTOFILE, Repository, within};
+    use crate::commands::fault::{Exit, Fault};
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::{Path, PathBuf};
+
+    #[test]
+    fn what_is_no_file_is_the_users_to_mend_and_is_never_waited_for() {
+        let check = |make: &dyn Fn(&Path), expected: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            make(&folder.path().join(OTTOFILE));
+            let repository = Repository { root: folder.path().to_owned(), git: None };
+            let Err(Fault::Told(told)) = repository.text(OTTOFILE) else { panic!("{expected}") };
+            assert_eq!((told.exit, told.what.contains(expected)), (Exit::Usage, true), "{told}");
+        };
+        check(&|path| fs::create_dir(path).unwrap(), "this is a folder");
+        let pipe = |path: &Path| {
+            mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        };
+        check(&pipe, "this is a pipe");
+        check(&|path| symlink(path, path).unwrap(), "leads to itself");
+        check(&|path| symlink("nowhere", path).unwrap(), "a link to nothing");
+    }
+
+    #[test]
+    fn folders_count_from_where_they_are_named_and_stay_inside() {
+        let check = |start: &str, named: &str, expected: Option<&str>| {
+            let path = within(Path::new(start), named, Path::new("/shop"));
+            assert_eq!(path, expected.map(PathBuf::from), "{start} {named}");
+        };
+        check("", "ci/greet", Some("ci/greet"));
+        check("", "./ci//greet/", Some("ci/greet"));
+        check("ci", "greet", Some("ci/greet"));
+        check("ci/deep", "../greet", Some("ci/greet"));
+        check("ci", "/shop/greet", Some("greet"));
+        check("ci", "../../evil", None);
+        check("", "/tmp/evil", None);
+    }
 }

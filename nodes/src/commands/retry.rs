@@ -2,6 +2,7 @@
 
 use super::fault::{Exit, Fault};
 use super::following::{Watched, Watching, follow};
+use super::run::detached;
 use super::view::Names;
 use super::{Context, session};
 use crate::rpc::api::Retry;
@@ -15,7 +16,8 @@ The new run has the plan and the files of the earlier one; what succeeded there 
 
 Examples:
   otto retry            the latest run, what did not succeed
-  otto retry 2 --all    run 2, everything")]
+  otto retry 2 --all    run 2, everything
+  otto retry --detach   submit, and do not wait")]
 pub(super) struct RetryCommand {
     /// The run's number [default: the latest]
     #[arg(value_parser = session::run_number)]
@@ -26,6 +28,9 @@ pub(super) struct RetryCommand {
     /// Repeat everything
     #[arg(long)]
     all: bool,
+    /// Submit the run, and do not wait for it
+    #[arg(long)]
+    detach: bool,
     #[command(flatten)]
     pub(super) watching: Watching,
 }
@@ -42,6 +47,9 @@ impl RetryCommand {
             let names = Names::of(&listed.summary.project, submitted.run.number);
             let (from, to) = (listed.run.number, submitted.run.number);
             context.screen.tell(format!("run {to} goes on from run {from}"));
+            if self.detach {
+                return detached(context, submitted.run, &plan);
+            }
             let watched =
                 Watched { client, run: submitted.run, plan: Arc::new(plan), names, hint: None };
             follow(context, watched, &self.watching).await

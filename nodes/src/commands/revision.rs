@@ -86,7 +86,7 @@ impl Reference {
 }
 
 fn packed(common: &Path) -> BTreeMap<String, Reference> {
-    let text = std::fs::read_to_string(common.join("packed-refs")).unwrap_or_default();
+    let text = text(&common.join("packed-refs")).unwrap_or_default();
     let mut references: BTreeMap<String, Reference> = BTreeMap::new();
     let mut last: Option<String> = None;
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -104,8 +104,14 @@ fn packed(common: &Path) -> BTreeMap<String, Reference> {
     references
 }
 
+/// What a file holds; a pipe in its place is not waited for.
+fn text(path: &Path) -> Option<String> {
+    let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    is_file.then(|| std::fs::read_to_string(path).ok())?
+}
+
 fn line(path: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
+    let text = text(path)?;
     Some(text.lines().next()?.trim_end().to_owned())
 }
 

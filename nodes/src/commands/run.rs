@@ -147,7 +147,8 @@ async fn send(
     Ok(packed.digest)
 }
 
-fn detached(context: &Context, run: RunId, plan: &Plan) -> Result<Exit, Fault> {
+/// Says that a run was submitted, to whoever does not wait for it.
+pub(super) fn detached(context: &Context, run: RunId, plan: &Plan) -> Result<Exit, Fault> {
     let number = run.number;
     if context.json {
         let page = json!({ "run": number, "plan": plan.hash().to_string(), "outcome": null });

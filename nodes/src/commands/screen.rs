@@ -85,10 +85,15 @@ impl Screen {
         stderr.write_all(text.as_ref().as_bytes()).and_then(|()| stderr.write_all(b"\n")).ok();
     }
 
-    /// Tells how a command failed, and answers with its code.
-    pub(super) fn report(&self, fault: &Fault) -> Exit {
+    /// Tells how a command failed, and answers with its code. Programs that asked for JSON get the
+    /// error as such, too.
+    pub(super) fn report(&self, fault: &Fault, json: bool) -> Exit {
         match fault {
             Fault::Told(told) => {
+                if json {
+                    // Where nobody reads it, the person is told all the same.
+                    self.data(format!("{}\n", told.page())).ok();
+                }
                 self.tell(told.rendered(self.err));
                 told.exit
             }

@@ -58,7 +58,8 @@ pub(super) async fn connect(context: &Context) -> Result<Client, Fault> {
         if let Some(mode) = mode.filter(|_| place.open_to_others().is_none()) {
             let folder = place.data().display().to_string();
             let note = context.screen.err.help("note");
-            let what = format!("closed {} to other users (it had mode {mode:o})", on_one_line(&folder));
+            let what =
+                format!("closed {} to other users (it had mode {mode:o})", on_one_line(&folder));
             context.screen.tell(format!("{note}: {what}: it holds the node's data"));
         }
         return Ok(client);

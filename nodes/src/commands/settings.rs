@@ -2,6 +2,7 @@
 
 use super::contexts::{Contexts, LOCAL};
 use super::fault::{Fault, Id};
+use super::repository::text_of;
 use super::screen::{Color, Progress};
 use clap::ValueEnum;
 use otto_core::time::Span;
@@ -204,15 +205,8 @@ impl File {
     fn read(path: Option<PathBuf>) -> Result<Self, Fault> {
         let Some(path) = path else { return Ok(Self::default()) };
         let place = path.display().to_string();
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self { path, values: BTreeMap::new() });
-            }
-            Err(error) => {
-                let what = format!("cannot read settings: {error}");
-                return Err(Fault::usage(Id::BadSetting, what).at(place));
-            }
+        let Some(text) = text_of(&path)? else {
+            return Ok(Self { path, values: BTreeMap::new() });
         };
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);

@@ -42,6 +42,8 @@ pub(super) struct Snapshot {
 /// # Errors
 /// When a file that is not ignored cannot be read, or the archive cannot be written.
 pub(super) fn pack(repository: &Repository) -> Result<Snapshot, Fault> {
+    // Whoever walks the tree would wait for a pipe here.
+    repository.lossy(".gitignore")?;
     let spool = Hashing { inner: SpooledTempFile::new(IN_MEMORY), hasher: blake3::Hasher::new() };
     let mut packing =
         Packing { builder: Builder::new(spool), notes: Vec::new(), astray: Vec::new() };

@@ -1,5 +1,6 @@
 //! `otto steps`: step libraries: what there is, how to call it, and how to make one.
 
+use super::ansi::on_one_line;
 use super::fault::{Exit, Fault, Id};
 use super::repository::Repository;
 use super::{Context, draft, session};
@@ -7,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use otto_core::step::{Library, Signature};
 use otto_core::value::{Decimal, Value, ValueType};
 use otto_lang::Source;
-use otto_stdlib::{Problems, docs, library, package, scaffold, trial};
+use otto_stdlib::{docs, library, package, scaffold, trial};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -30,7 +31,7 @@ enum StepsCommand {
     },
     /// Begin a step library that works
     New {
-        /// Its folder, such as ci/greet
+        /// Its folder in this repository, from the working folder, such as ci/greet
         folder: String,
         /// The language of its step
         #[arg(long, value_enum, default_value_t = Language::Shell)]
@@ -70,11 +71,16 @@ impl Steps {
         match self.command {
             StepsCommand::List => list(context, &repository),
             StepsCommand::Docs { name } => explain(context, &repository, &name),
-            StepsCommand::New { folder, language } => new(context, &repository, &folder, language),
+            StepsCommand::New { folder, language } => {
+                let folder = repository.folder(&folder)?;
+                new(context, &repository, &folder, language)
+            }
             StepsCommand::Test { folder, step, values } => {
+                let folder = repository.folder(&folder)?;
                 test(context, &repository, &folder, step.as_deref(), &values)
             }
             StepsCommand::Pack { folder, output } => {
+                let folder = repository.folder(&folder)?;
                 pack(context, &repository, &folder, output.as_deref())
             }
         }
@@ -102,13 +108,7 @@ fn all(context: &Context, repository: &Repository) -> Result<Vec<Library>, Fault
 fn load(context: &Context, repository: &Repository, folder: &str) -> Result<Library, Fault> {
     let top = repository.git.as_deref().unwrap_or(&repository.root);
     library::load_folder_from(top, &repository.root, folder)
-        .map_err(|problems| wrong(context, &problems))
-}
-
-/// A library's mistakes have their places already.
-fn wrong(context: &Context, problems: &Problems) -> Fault {
-    context.screen.tell(problems.to_string());
-    Fault::Silent(Exit::Usage)
+        .map_err(|problems| draft::wrong_libraries(context, &[problems]))
 }
 
 fn list(context: &Context, repository: &Repository) -> Result<Exit, Fault> {
@@ -136,18 +136,21 @@ fn list(context: &Context, repository: &Repository) -> Result<Exit, Fault> {
 
 fn explain(context: &Context, repository: &Repository, name: &str) -> Result<Exit, Fault> {
     let mut libraries = all(context, repository)?;
-    if repository.root.join(name).is_dir() {
-        libraries.push(load(context, repository, name)?);
+    // What names no folder of the repository may still name a step.
+    let folder = repository.folder(name).unwrap_or_else(|_| name.to_owned());
+    if repository.root.join(&folder).is_dir() {
+        libraries.push(load(context, repository, &folder)?);
     }
-    let folder = name.trim_start_matches("./").trim_end_matches('/');
     let library = libraries.iter().rev().find(|library| match &library.source {
         otto_core::step::LibrarySource::Repository { path } => {
-            path == folder || library.name == name
+            *path == folder || library.name == name
         }
         otto_core::step::LibrarySource::Builtin => library.name == name,
     });
     if let Some(library) = library {
-        context.screen.data(docs::library(library))?;
+        let text =
+            if context.json { format!("{}\n", json!(library)) } else { docs::library(library) };
+        context.screen.data(text)?;
         return Ok(Exit::Done);
     }
     let steps: Vec<&Signature> =
@@ -157,6 +160,10 @@ fn explain(context: &Context, repository: &Repository, name: &str) -> Result<Exi
             libraries.iter().flat_map(|library| library.steps.keys().map(String::as_str)).collect();
         return Err(Fault::usage(Id::BadLibrary, format!("there is no step or library '{name}'"))
             .help(format!("steps are: {}", known.join(", "))));
+    }
+    if context.json {
+        context.screen.data(format!("{}\n", json!(steps)))?;
+        return Ok(Exit::Done);
     }
     for step in steps {
         context.screen.data(docs::step(step))?;
@@ -170,7 +177,6 @@ fn new(
     folder: &str,
     language: Language,
 ) -> Result<Exit, Fault> {
-    let folder = folder.trim_start_matches("./").trim_end_matches('/');
     let name = folder.rsplit('/').next().unwrap_or(folder);
     let language = match language {
         Language::Shell => scaffold::Language::Shell,
@@ -184,8 +190,15 @@ fn new(
             Fault::usage(Id::BadLibrary, format!("failed to {error}"))
                 .at(path.display().to_string())
         })?;
+    if context.json {
+        let page = json!({ "written": path.display().to_string(), "files": written.keys().collect::<Vec<_>>() });
+        context.screen.data(format!("{page}\n"))?;
+    }
+    // Elsewhere than at the root, a path from there would be looked for in the wrong folder.
+    let at_root = std::env::current_dir().is_ok_and(|here| here == repository.root);
+    let shown = if at_root { folder.to_owned() } else { on_one_line(&path.display().to_string()) };
     for file in written.keys() {
-        context.screen.tell(format!("wrote {folder}/{file}"));
+        context.screen.tell(format!("wrote {shown}/{file}"));
     }
     let library = load(context, repository, folder)?;
     let required: Vec<String> = library
@@ -248,6 +261,10 @@ fn test(
     let tried = trial::run(&setup)
         .map_err(|error| Fault::usage(Id::BadLibrary, format!("failed to {error}")).at(folder))?;
     let screen = &context.screen;
+    if context.json {
+        let page = json!({ "step": symbol, "code": tried.code, "detail": tried.detail });
+        screen.data(format!("{page}\n"))?;
+    }
     if tried.code == 0 {
         screen.tell(format!("{} {symbol}", screen.err.good("✔")));
         Ok(Exit::Done)
@@ -305,7 +322,7 @@ fn pack(
 ) -> Result<Exit, Fault> {
     let top = repository.git.as_deref().unwrap_or(&repository.root);
     let packed = package::pack(top, &repository.root, folder)
-        .map_err(|problems| wrong(context, &problems))?;
+        .map_err(|problems| draft::wrong_libraries(context, &[problems]))?;
     let file = match output {
         Some(file) => file.to_owned(),
         None => format!("{}.tar", packed.library.name),

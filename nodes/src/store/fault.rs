@@ -51,6 +51,14 @@ impl Fault {
             redb::Error::Io(error) => Self::from_io(file, error),
             redb::Error::Corrupted(detail) => Self::Damaged { file, detail: detail.clone() },
             redb::Error::DatabaseClosed => Self::Closed,
+            redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TableIsNotMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. }
+            | redb::Error::TableDoesNotExist(_) => {
+                let detail = "its tables are not those that this Otto writes".to_owned();
+                Self::Damaged { file, detail }
+            }
             other => Self::Io { file, detail: other.to_string() },
         }
     }

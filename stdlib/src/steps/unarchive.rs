@@ -71,6 +71,14 @@ pub(super) fn unpack(artifact: impl Read, tree: &Tree, limits: Limits) -> io::Re
     Ok(count)
 }
 
+/// Whether an error is the reader's of archives, in its own words: about the format alone.
+fn is_malformed(error: &io::Error) -> bool {
+    let text = error.to_string();
+    ["numeric field", "checksum mismatch", "entire block", "header", "size overflow"]
+        .iter()
+        .any(|part| text.contains(part))
+}
+
 /// Counts the bytes that come through.
 struct Counted<R> {
     inner: R,
@@ -142,8 +150,10 @@ impl<'a> Unpacking<'a> {
         for entry in archive.entries()?.raw(true) {
             let mut entry = entry.map_err(|error| match error.kind() {
                 // Limits and broken connections say themselves what they are.
-                io::ErrorKind::Other if self.seen.is_empty() => {
-                    refused(format!("it is no archive ({error})"))
+                io::ErrorKind::Other if is_malformed(&error) => {
+                    let no_archive = "it is no archive: no tar file, plain or in zstd";
+                    let what = if self.seen.is_empty() { no_archive } else { "it is damaged" };
+                    refused(what.to_owned())
                 }
                 _ => error,
             })?;

@@ -137,7 +137,9 @@ fn each_thing_that_is_wrong_is_said() {
     let part = |parameter: &str, expected: &str| {
         with(&format!("parameters:\n  p: {parameter}\n"), expected);
     };
-    with("symbol: again\n", "duplicate");
+    with("symbol: again\n", "'symbol' is written twice");
+    with("cache: &here true\n", "an anchor stands here");
+    with("---\nsymbol: b\n", "a second document begins here");
     with("cache: sometimes\n", "`cache` takes true or false, not text");
     with("architecture: [x86-64]\n", "did you mean 'x86_64'?");
     with("architecture: [x86_64, x86_64]\n", "an architecture that stands here twice");

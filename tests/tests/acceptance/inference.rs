@@ -36,6 +36,21 @@ fn a_missing_tool_is_named_before_anything_starts() {
 }
 
 #[test]
+fn a_file_that_its_own_tool_could_not_read_is_named() {
+    let files = [("Makefile", "check:\n\tls\n"), ("package.json", "{\n  \"scripts\": {,\n}\n")];
+    check("broken-manifest", &files, &["otto run", "otto init --print", "otto check"]);
+}
+
+#[test]
+fn tests_for_pytest_are_run_by_it() {
+    let files = [
+        ("pyproject.toml", "[project]\nname = 'shop'\n"),
+        ("tests/test_shop.py", "def test_one():\n    assert True\n"),
+    ];
+    check("pytest", &files, &["otto init --print"]);
+}
+
+#[test]
 fn what_suggests_nothing_is_named_with_what_it_lacks() {
     let commands = ["otto run", "otto explain nosuch", "otto explain OTTO9999"];
     let files = [("package.json", "{}"), ("Makefile", "deploy:\n\trsync . web:\n")];

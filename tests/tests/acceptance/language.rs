@@ -91,6 +91,16 @@ pipeline {
 }
 
 #[test]
+fn errors_are_json_for_programs() {
+    let wrong = "pipeline { stage('A') { setps { sh 'x' } } }\n";
+    check(
+        "json-errors",
+        &[("Ottofile", wrong)],
+        &["otto run --json", "otto explain nosuch --json", "otto logs 7 --jsno --json"],
+    );
+}
+
+#[test]
 fn a_step_library_of_the_repository() {
     let manifest = "\
 symbol: greet
