@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 pub struct Register {
     /// The cluster's name; `None` where there is none yet.
     pub cluster: Option<ClusterId>,
+    /// How many entries of the cluster's journal it is from.
+    pub version: u64,
     denied: BTreeMap<KeyId, Holder>,
     users: BTreeMap<TokenHash, UserToken>,
 }
@@ -38,6 +40,7 @@ impl Cluster {
         let users = self.users.iter().filter(|(_, user)| user.revoked.is_none());
         Register {
             cluster: self.founded.as_ref().map(|founded| founded.cluster),
+            version: self.version,
             denied: self.denied.iter().map(|(key, denied)| (*key, denied.holder)).collect(),
             users: users.map(|(token, user)| (*token, user.clone())).collect(),
         }

@@ -37,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tarpc::client::RpcError;
 use tarpc::context::Context;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Why a client got no answer.
@@ -68,6 +69,16 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// What a call waits for, for people.
+    fn cause(&self) -> String {
+        match self {
+            Self::Unreachable { cause } | Self::Api(ApiError::NotReady(cause)) => cause.clone(),
+            other @ (Self::Hello(_) | Self::Api(_) | Self::Garbled(_) | Self::Local { .. }) => {
+                format!("failed to {other}")
+            }
+        }
+    }
+
     /// What happened and what to do now, for people.
     #[must_use]
     pub fn into_refused(self) -> Refused {
@@ -105,6 +116,8 @@ impl ClientError {
 #[derive(Clone, Debug)]
 pub struct Client {
     patience: Duration,
+    /// What keeps calls from being answered, while something does.
+    trouble: Arc<watch::Sender<Option<String>>>,
     link: Arc<Link<ClientCallsClient>>,
 }
 
@@ -127,7 +140,7 @@ impl Client {
             let config = tarpc::client::Config::default();
             ClientCallsClient::new(config, wire::caller(frames)).spawn()
         });
-        Self { patience: PATIENCE, link: Arc::new(link) }
+        Self { patience: PATIENCE, trouble: Arc::default(), link: Arc::new(link) }
     }
 
     /// The same client with another patience: how long it goes on trying to be answered.
@@ -135,6 +148,12 @@ impl Client {
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// What calls have been waiting for, for longer than usual; nothing where they are answered.
+    #[must_use]
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.subscribe()
     }
 
     /// Connects, where there is no connection, and answers with the node's hello.
@@ -167,9 +186,21 @@ impl Client {
         let mut trials = Trials::new(self.patience);
         loop {
             let failure = match self.attempt(allowed, &call).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+                    return Ok(answer);
+                }
                 Err(failure) => failure,
             };
+            if let (Failure::Passing(error), true) = (&failure, trials.last_long()) {
+                self.trouble.send_if_modified(|trouble| {
+                    let first = trouble.is_none();
+                    if first {
+                        *trouble = Some(error.cause());
+                    }
+                    first
+                });
+            }
             trials.after(failure).await?;
         }
     }
@@ -186,6 +217,10 @@ impl Client {
             Ok(Ok(answer)) => return answer.map_err(Failure::from),
             Ok(Err(RpcError::Server(error))) if error.kind == ErrorKind::PermissionDenied => {
                 return Err(Failure::Final(ApiError::Refused(error.detail).into()));
+            }
+            // Whoever called is not who they were: whether they may come in again is told there.
+            Ok(Err(RpcError::Server(error))) if error.kind == ErrorKind::ConnectionAborted => {
+                error.detail
             }
             Ok(Err(RpcError::Server(error))) => {
                 return Err(Failure::Passing(ApiError::NotReady(error.detail).into()));
@@ -228,15 +263,25 @@ impl From<HelloError> for Failure {
     }
 }
 
+/// From here on it is told that a call waits: a failover takes less.
+const TOLD_AFTER: Duration = Duration::from_secs(4);
+
 /// The attempts at one call.
 struct Trials {
+    told_from: Instant,
     until: Instant,
     pause: Duration,
 }
 
 impl Trials {
     fn new(patience: Duration) -> Self {
-        Self { until: Instant::now() + patience, pause: FIRST_PAUSE }
+        let now = Instant::now();
+        Self { told_from: now + TOLD_AFTER, until: now + patience, pause: FIRST_PAUSE }
+    }
+
+    /// Whether they go on for longer than usual.
+    fn last_long(&self) -> bool {
+        Instant::now() >= self.told_from
     }
 
     /// Pauses before the next attempt, or gives up.

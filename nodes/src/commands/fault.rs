@@ -156,11 +156,6 @@ impl Fault {
         Self::told(Exit::SignedOut, Id::SignedOut, what)
     }
 
-    /// Whether the cluster does not take whoever asks.
-    pub(super) fn is_signed_out(&self) -> bool {
-        matches!(self, Self::Told(told) if told.id == Id::SignedOut)
-    }
-
     fn told(exit: Exit, id: Id, what: impl Into<String>) -> Self {
         Self::Told(Box::new(Told { exit, id, what: what.into(), place: None, help: Vec::new() }))
     }

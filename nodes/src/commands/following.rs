@@ -123,7 +123,9 @@ impl Following<'_> {
         let mut question = now + QUESTION;
         let mut leave = now + NEVER;
         let mut interrupt = interrupts()?;
-        let entries: RunFollow = self.watched.client.follow(self.watched.run, 0);
+        let patient = self.watched.client.clone().patience(session::FOLLOWING);
+        let mut trouble = patient.trouble();
+        let entries: RunFollow = patient.follow(self.watched.run, 0);
         // A stream, so that a picture does not cut off the question for the next entries.
         let batches = stream::unfold(entries, |mut entries| async {
             let batch = entries.next().await;
@@ -142,6 +144,10 @@ impl Following<'_> {
                 },
                 () = sleep_until(leave) => return Ok(End::Detached),
                 () = sleep_until(deadline) => return Ok(End::TimedOut),
+                Ok(()) = trouble.changed() => {
+                    let told = session::waits(trouble.borrow_and_update().as_deref());
+                    self.view.say(&self.context.screen, &told);
+                }
                 Some(batch) = batches.next() => {
                     let batch = batch.map_err(session::fault)?;
                     let nothing_follows = batch.is_none();

@@ -44,7 +44,7 @@ impl Login {
         let contexts = Contexts::of_user()?;
         let (cluster, addresses) = session::block_on(async {
             let way = session::Way::new(vec![address.clone()], &token);
-            let client = way.connect_soon(&address).await?;
+            let client = way.connect(&address).await?;
             let view = client.cluster().await.map_err(session::fault)?;
             way.learn(&client, &address).await;
             Ok((view.cluster.to_string(), way.addresses()))

@@ -57,6 +57,7 @@ impl Logs {
                 let plan = Arc::new(session::plan(&client, &listed).await?);
                 let run = Run::new(listed.run, plan);
                 let only = only(&run, named.as_deref())?;
+                let client = client.patience(session::FOLLOWING);
                 let mut printer = Printer::new(context, &client, only.is_none());
                 printer.follow(run, only).await?;
                 return Ok(Exit::Done);
@@ -160,11 +161,16 @@ impl<'a> Printer<'a> {
             Some((batch, entries))
         });
         tokio::pin!(batches);
+        let mut trouble = self.client.trouble();
         let mut logs: SelectAll<LocalBoxStream<'_, Piece>> = SelectAll::new();
         let mut goes_on = true;
         while goes_on || !logs.is_empty() {
             tokio::select! {
                 biased;
+                Ok(()) = trouble.changed() => {
+                    let told = session::waits(trouble.borrow_and_update().as_deref());
+                    self.context.screen.tell(told);
+                }
                 Some(batch) = batches.next(), if goes_on => {
                     let batch = batch.map_err(session::fault)?;
                     goes_on = batch.is_some();

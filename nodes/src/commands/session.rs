@@ -84,11 +84,8 @@ pub(super) struct Way {
 
 /// How long a first answer of a cluster is waited for.
 const FIRST: Duration = Duration::from_secs(10);
-/// How long what was begun is gone on with while the cluster does not answer: through a failover,
-/// and the loss of the node at the other end.
-const GOING_ON: Duration = Duration::from_mins(2);
-/// How long it takes at most until all nodes know of a new token.
-const NEWS: Duration = Duration::from_secs(3);
+/// How long a run is followed on while nobody answers: whoever follows it is told, and may leave.
+pub(super) const FOLLOWING: Duration = Duration::from_hours(1);
 /// How long the addresses of the other nodes are worth waiting for.
 const LEARNING: Duration = Duration::from_secs(2);
 
@@ -113,23 +110,7 @@ impl Way {
         let client = Client::signed_in(doors, ours, self.token.reveal().as_str());
         let hello = client.clone().patience(FIRST).connect().await;
         hello.map_err(|error| away(error, place))?;
-        Ok(client.patience(GOING_ON))
-    }
-
-    /// As [`Way::connect`], with a token that may be so new that the node has not heard of it yet.
-    ///
-    /// # Errors
-    /// As [`Way::connect`].
-    pub(super) async fn connect_soon(&self, place: &str) -> Result<Client, Fault> {
-        let until = tokio::time::Instant::now() + NEWS;
-        loop {
-            match self.connect(place).await {
-                Err(fault) if fault.is_signed_out() && tokio::time::Instant::now() < until => {
-                    tokio::time::sleep(NEWS / 10).await;
-                }
-                connected => return connected,
-            }
-        }
+        Ok(client)
     }
 
     /// Learns where the other nodes are; answers whether anything is new.
@@ -142,6 +123,14 @@ impl Way {
     /// Where its nodes are, as far as is known.
     pub(super) fn addresses(&self) -> Vec<String> {
         self.doors.addresses()
+    }
+}
+
+/// What somebody who follows a run is told when answers fail to come, or come again.
+pub(super) fn waits(trouble: Option<&str>) -> String {
+    match trouble {
+        Some(cause) => format!("waiting for an answer; the run goes on ({cause})"),
+        None => "answers come again".to_owned(),
     }
 }
 

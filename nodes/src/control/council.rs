@@ -3,6 +3,7 @@
 use super::Membership;
 use crate::network::{Principal, Who};
 use crate::rpc::api::ApiError;
+use crate::rpc::fresh::TRUSTED;
 use crate::rpc::cluster::{ChangeMember, ClusterView, NewToken, TokenPurpose, TokenView};
 use otto_actors::cluster::Denial;
 use otto_core::cluster::Cluster;
@@ -82,7 +83,10 @@ impl Council {
         token: TokenHash,
     ) -> Result<(), ApiError> {
         let by = by(principal)?;
-        self.wish(Wish::RevokeToken { token, by }).await.map(drop)
+        self.wish(Wish::RevokeToken { token, by }).await?;
+        // Now it is in force at every node, whether that heard of it or not.
+        tokio::time::sleep(TRUSTED).await;
+        Ok(())
     }
 
     pub(super) async fn raise_level(&self, principal: &Principal, to: u32) -> Result<(), ApiError> {

@@ -28,6 +28,7 @@ use crate::identity::door::Reception;
 use crate::network::SharedListener;
 use crate::replica::{Shards, ShardsConfig, SharedPeers};
 use crate::rpc::api::Successor;
+use crate::rpc::fresh::Fresh;
 use crate::rpc::peer_door::Keeping;
 use crate::rpc::porter::Porter;
 use crate::rpc::server::{Doors, serve};
@@ -183,7 +184,11 @@ pub async fn attend(
     let settings = Settings { shards, ..Settings::default() };
     let since = clock.now();
     let porter = match &membership {
-        Some(membership) => Porter::new(membership.register.clone(), clock.clone()),
+        Some(membership) => {
+            let asked = Arc::clone(&membership.reception.admission);
+            let fresh = Fresh::new(asked, membership.majority.clone());
+            Porter::new(membership.register.clone(), clock.clone()).asking(fresh)
+        }
         None => Porter::alone(clock.clone()),
     };
     let keeping = Keeping { blobs, logs };

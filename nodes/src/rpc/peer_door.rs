@@ -19,6 +19,7 @@ use otto_core::cluster::command::Wish;
 use otto_core::ids::{NodeId, ShardId};
 use otto_core::time::Timestamp;
 use serde_bytes::ByteBuf;
+use std::io::ErrorKind;
 use tarpc::RequestName;
 use tarpc::context::Context;
 use tarpc::server::Serve;
@@ -61,9 +62,13 @@ impl PeerCalls for PeerDoor {
         let Some(side) = side else {
             return Err(ApiError::NotReady("this is not answered for another node".to_owned()));
         };
-        let principal = self.porter.vouched(self.node, &caller)?;
-        let denied = |error: tarpc::ServerError| ApiError::Refused(error.detail);
-        self.porter.gate(&principal).check(request.name()).map_err(denied)?;
+        let principal = self.porter.vouched(self.node, &caller).await?;
+        let denied = |error: tarpc::ServerError| match error.kind {
+            ErrorKind::PermissionDenied => ApiError::Refused(error.detail),
+            // Where they came in they are told more, or let through a moment later.
+            _ => ApiError::NotReady(error.detail),
+        };
+        self.porter.gate(&principal).check(request.name()).await.map_err(denied)?;
         let answer = ClientDoor { principal, side }.serve().serve(context, request).await;
         answer.map_err(|error| ApiError::Unknown(error.to_string()))
     }

@@ -4,6 +4,7 @@
 //! what the cluster knows of it: whether it was removed since, and whom a token signs in.
 
 use super::api::ApiError;
+use super::fresh::{Fresh, TRUSTED};
 use super::vouched::{Vouched, VouchedWho};
 use crate::network::{Principal, Who};
 use crate::wire::hello::{Bearer, Refused, RefusedKind, Role};
@@ -15,6 +16,7 @@ use otto_core::ids::NodeId;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 use tarpc::server::request_hook::BeforeRequest;
 use tarpc::{RequestName, ServerError, context::Context};
 use tokio::sync::watch;
@@ -114,6 +116,11 @@ pub const ALLOWED: &[(&str, &[Rank])] = &[
     ("JoinCalls.renew", &[Rank::Node, Rank::Agent, Rank::Lapsed]),
 ];
 
+/// What is answered from what this node knows by itself, where the cluster cannot be asked whether a
+/// token still counts: whoever has to mend it must see something.
+const RECALLED: &[&str] =
+    &["ClientCalls.cluster", "ClientCalls.addresses", "ClientCalls.status"];
+
 /// Who may open a connection for a role at all, before any call: a better answer than to refuse
 /// each call.
 fn may_open(rank: Rank, role: Role) -> bool {
@@ -153,13 +160,21 @@ pub fn methods(role: Role) -> BTreeSet<String> {
 pub struct Porter {
     register: watch::Receiver<Arc<Register>>,
     clock: SharedClock,
+    /// What the cluster itself says of people; `None` where there is nobody to ask.
+    fresh: Option<Fresh>,
 }
 
 impl Porter {
     /// A porter that follows the cluster's register.
     #[must_use]
     pub fn new(register: watch::Receiver<Arc<Register>>, clock: SharedClock) -> Self {
-        Self { register, clock }
+        Self { register, clock, fresh: None }
+    }
+
+    /// The same, which asks the cluster whether people's tokens count.
+    #[must_use]
+    pub fn asking(self, fresh: Fresh) -> Self {
+        Self { fresh: Some(fresh), ..self }
     }
 
     /// The clock that it tells the time by.
@@ -177,15 +192,16 @@ impl Porter {
     /// Lets a principal in, as whom its credentials make it.
     ///
     /// # Errors
-    /// That it was removed, that nobody signs in so, or that it may not call this service.
-    pub fn welcome(
+    /// That it was removed, that nobody signs in so, that nobody can say now, or that it may not
+    /// call this service.
+    pub async fn welcome(
         &self,
         principal: Principal,
         role: Role,
         credentials: Option<&Bearer>,
     ) -> Result<Principal, Refused> {
         let principal = match (principal.who, credentials) {
-            (Who::Stranger, Some(credentials)) => self.sign_in(credentials)?,
+            (Who::Stranger, Some(credentials)) => self.sign_in(credentials).await?,
             (_, _) => principal,
         };
         self.stands(&principal)?;
@@ -200,7 +216,7 @@ impl Porter {
     /// # Errors
     /// That it does not.
     pub fn stands(&self, principal: &Principal) -> Result<(), Refused> {
-        let register = self.register.borrow();
+        let register = self.latest();
         if let Some(holder) = principal.key.and_then(|key| register.denied(key)) {
             return Err(forbidden(
                 format!("{holder} was removed from this cluster"),
@@ -222,19 +238,49 @@ impl Porter {
     }
 
     /// Whom credentials sign in. They travel inside TLS, to a node that proved who it is.
-    fn sign_in(&self, credentials: &Bearer) -> Result<Principal, Refused> {
+    async fn sign_in(&self, credentials: &Bearer) -> Result<Principal, Refused> {
         let token = crate::identity::token::user_token(&credentials.0).ok_or_else(signed_out)?;
-        let register = self.register.borrow();
-        let (name, role) = register.user(token, self.clock.now()).ok_or_else(signed_out)?;
-        Ok(Principal { name: name.to_owned(), who: Who::User(role, token), key: None })
+        // Where the cluster cannot be asked, each call is let through or not.
+        let unasked = self.asked(TRUSTED).await.err();
+        if let Some(known) = self.user(token) {
+            return Ok(known);
+        }
+        let unasked = match unasked {
+            Some(lack) => Some(lack),
+            // It may have been made since.
+            None => self.asked(Duration::ZERO).await.err(),
+        };
+        self.user(token).ok_or_else(|| unasked.map_or_else(signed_out, |lack| nobody_knows(&lack)))
+    }
+
+    /// Whom a token signs in, as far as this node knows.
+    fn user(&self, token: TokenHash) -> Option<Principal> {
+        let register = self.latest();
+        let (name, role) = register.user(token, self.clock.now())?;
+        Some(Principal { name: name.to_owned(), who: Who::User(role, token), key: None })
+    }
+
+    /// Brings what this node knows of people to what the cluster knew so long ago.
+    async fn asked(&self, age: Duration) -> Result<(), String> {
+        match &self.fresh {
+            Some(fresh) => fresh.within(age).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// The latest register that this node has.
+    fn latest(&self) -> Arc<Register> {
+        let ours = Arc::clone(&self.register.borrow());
+        let asked = self.fresh.as_ref().map(Fresh::known);
+        asked.filter(|asked| asked.version > ours.version).unwrap_or(ours)
     }
 
     /// Whom a control node vouches for. What they may do is read from the register of this node.
     ///
     /// # Errors
-    /// That nobody signs in with that token as far as this node knows, which may be a moment
-    /// behind: whoever vouches finds out soon if that is so for good.
-    pub fn vouched(&self, node: NodeId, caller: &Vouched) -> Result<Principal, ApiError> {
+    /// That nobody signs in with that token, or that nobody can say now: whoever vouches finds out
+    /// soon if that is so for good.
+    pub async fn vouched(&self, node: NodeId, caller: &Vouched) -> Result<Principal, ApiError> {
         let token = match caller.who {
             VouchedWho::Owner => {
                 let name = caller.name.clone();
@@ -242,10 +288,12 @@ impl Porter {
             }
             VouchedWho::Person(token) => token,
         };
-        let register = self.register.borrow();
-        let unknown = || ApiError::NotReady("the token is not known to this node".to_owned());
-        let (name, role) = register.user(token, self.clock.now()).ok_or_else(unknown)?;
-        Ok(Principal { name: name.to_owned(), who: Who::User(role, token), key: None })
+        if let Some(known) = self.user(token) {
+            return Ok(known);
+        }
+        self.asked(Duration::ZERO).await.map_err(ApiError::NotReady)?;
+        let unknown = || ApiError::NotReady("this token signs nobody in any more".to_owned());
+        self.user(token).ok_or_else(unknown)
     }
 
     /// What checks each call of a principal's connection.
@@ -266,10 +314,18 @@ impl Gate {
     /// Whether the caller may call a method, by its name on the wire.
     ///
     /// # Errors
-    /// That they may not, or do not stand any more.
-    pub fn check(&self, method: &str) -> Result<(), ServerError> {
+    /// That they may not, that they do not stand any more and must come in anew, or that nobody can
+    /// say now.
+    pub async fn check(&self, method: &str) -> Result<(), ServerError> {
         let denied = |text: String| ServerError::new(ErrorKind::PermissionDenied, text);
-        self.porter.stands(&self.principal).map_err(|it| denied(format!("go on: {}", it.what)))?;
+        if matches!(self.principal.who, Who::User(..)) {
+            let later = |lack| ServerError::new(ErrorKind::WouldBlock, lack);
+            let asked = self.porter.asked(TRUSTED).await;
+            asked.or_else(|lack| if RECALLED.contains(&method) { Ok(()) } else { Err(lack) })
+                .map_err(later)?;
+        }
+        let gone = |it: Refused| ServerError::new(ErrorKind::ConnectionAborted, it.what);
+        self.porter.stands(&self.principal).map_err(gone)?;
         if may_call(Rank::of(&self.principal), method) {
             return Ok(());
         }
@@ -281,7 +337,7 @@ impl Gate {
 
 impl<Req: RequestName> BeforeRequest<Req> for Gate {
     async fn before(&mut self, _: &mut Context, request: &Req) -> Result<(), ServerError> {
-        self.check(request.name())
+        self.check(request.name()).await
     }
 }
 
@@ -317,6 +373,13 @@ fn signed_out() -> Refused {
         "this token signs nobody in: it is unknown, revoked or expired",
         "sign in with a new one: `otto login`",
     )
+}
+
+/// Nobody can say now whether a token counts.
+fn nobody_knows(lack: &str) -> Refused {
+    let what = format!("nobody can be signed in now: {lack}");
+    let help = "start the missing nodes again".to_owned();
+    Refused { kind: RefusedKind::Busy, what, help }
 }
 
 fn forbidden(what: impl Into<String>, help: impl Into<String>) -> Refused {

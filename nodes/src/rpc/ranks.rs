@@ -152,8 +152,8 @@ fn porter() -> Porter {
     Porter::new(register, Arc::new(Noon))
 }
 
-#[test]
-fn whoever_is_vouched_for_may_do_elsewhere_what_they_may_at_the_door() {
+#[tokio::test]
+async fn whoever_is_vouched_for_may_do_elsewhere_what_they_may_at_the_door() {
     let porter = porter();
     let claim = |who| Vouched { name: "whoever".to_owned(), who };
     for (who, name, rank) in [
@@ -161,18 +161,18 @@ fn whoever_is_vouched_for_may_do_elsewhere_what_they_may_at_the_door() {
         (VouchedWho::Person(ADMIN), "ada", Rank::Admin),
         (VouchedWho::Owner, "whoever", Rank::Admin),
     ] {
-        let principal = porter.vouched(NodeId(2), &claim(who)).unwrap();
+        let principal = porter.vouched(NodeId(2), &claim(who)).await.unwrap();
         assert_eq!((principal.name.as_str(), Rank::of(&principal)), (name, rank));
         let gate = porter.gate(&principal);
         for method in methods() {
-            let may = gate.check(&method).is_ok();
+            let may = gate.check(&method).await.is_ok();
             assert_eq!(may, may_call(rank, &method), "{who:?} {method}");
             let of_people = method.starts_with("ClientCalls.");
             assert!(of_people || !may, "{who:?} is a person, and may {method}");
         }
     }
     for token in [REVOKED, EXPIRED, TokenHash([7; 32])] {
-        let refused = porter.vouched(NodeId(2), &claim(VouchedWho::Person(token)));
+        let refused = porter.vouched(NodeId(2), &claim(VouchedWho::Person(token))).await;
         assert!(matches!(refused, Err(ApiError::NotReady(_))), "{token}: {refused:?}");
     }
 }

@@ -115,7 +115,7 @@ async fn accept<Answering>(
 async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<(), HelloError> {
     let guest = receive_guest(stream, &doors.hello).await?;
     let (role, credentials) = (guest.hello.role, guest.hello.credentials.clone());
-    let principal = match doors.porter.welcome(principal, role, credentials.as_ref()) {
+    let principal = match doors.porter.welcome(principal, role, credentials.as_ref()).await {
         Ok(principal) => principal,
         Err(refused) => return guest.refuse(refused).await,
     };
@@ -171,16 +171,21 @@ async fn answer_peer(
     side: PeerSide,
 ) -> Result<(), HelloError> {
     let guest = receive_guest(stream, &hello).await?;
-    let principal = match porter.welcome(principal, guest.hello.role, None) {
+    if guest.hello.role != Role::Control {
+        return not_yet(guest).await;
+    }
+    let principal = match porter.welcome(principal, guest.hello.role, None).await {
         Ok(principal) => principal,
         Err(refused) => return guest.refuse(refused).await,
     };
     let gate = porter.gate(&principal);
-    if let (Role::Control, Who::Node(node)) = (guest.hello.role, principal.who) {
-        let door = PeerDoor { node, side, porter, cluster: None, clients: None, keeping: None };
-        return welcome_peer(guest, &listing(&hello, Role::Control), door, gate).await;
-    }
-    let what = "this node has not joined its cluster yet".to_owned();
+    let Who::Node(node) = principal.who else { return not_yet(guest).await };
+    let door = PeerDoor { node, side, porter, cluster: None, clients: None, keeping: None };
+    welcome_peer(guest, &listing(&hello, Role::Control), door, gate).await
+}
+
+async fn not_yet(guest: Guest) -> Result<(), HelloError> {
+    let what = "this node is looking for the others of its cluster".to_owned();
     let help = "ask another node, or try again in a moment".to_owned();
     guest.refuse(Refused { kind: RefusedKind::Busy, what, help }).await
 }

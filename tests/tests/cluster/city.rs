@@ -74,11 +74,16 @@ impl City {
             city.succeed(1, &format!("otto nodes drain {node}"));
         }
         city.await_monarchy("n1");
-        city.world.make_tool("special/special");
-        let path = std::env::var("PATH").expect("a PATH");
-        let path = format!("{}:{path}", city.world.path("special").display());
-        city.serve_with(4, &city.invite("agent"), &[("PATH", &path)]);
+        city.add_special_agent(4);
         city
+    }
+
+    /// Adds the agent that alone can run the stage that is held.
+    pub(super) fn add_special_agent(&self, node: u8) {
+        self.world.make_tool("special/special");
+        let path = std::env::var("PATH").expect("a PATH");
+        let path = format!("{}:{path}", self.world.path("special").display());
+        self.serve_with(node, &self.invite("agent"), &[("PATH", &path)]);
     }
 
     /// Somebody runs that stage and follows its log; the leader dies in the middle, and neither the

@@ -1,7 +1,7 @@
 //! People sign in from machines without a node, lose the node that they speak with, and get a
 //! whole cluster back out of a backup.
 
-use super::city::City;
+use super::city::{City, HELD};
 use crate::world::{Ended, Started, until};
 use serde_json::Value;
 use std::fs;
@@ -100,10 +100,71 @@ fn a_person_may_do_what_their_token_says_until_it_is_revoked() {
     let of_bob = tokens.as_array().expect("tokens").iter().find(of_bob).expect("bob's");
     let name = of_bob["token"].as_str().expect("a name");
     city.succeed(1, &format!("otto-node token revoke {name}"));
-    until("bob to be signed out", || bob.run("otto runs").code == Some(4));
     bob.fail("otto runs", 4, "this token signs nobody in");
     city.stop(1);
     ada.fail("otto runs", 5, "cannot reach the cluster");
+    city.end();
+}
+
+#[test]
+fn a_token_counts_everywhere_at_once_and_nowhere_once_it_is_revoked() {
+    let city = City::of(3, "pipeline { steps { sh 'true' } }");
+    let bob = Person::new(&city, "bob");
+    for _ in 0..5 {
+        let line = city.succeed(1, "otto-node token create --user bob");
+        let at = |node: u8| line.trim().replace(&city.address(1), &city.address(node));
+        bob.succeed(&format!("{} --name city", at(3)));
+        bob.succeed("otto runs");
+        let tokens = city.succeed(2, "otto-node token list --json");
+        let tokens: Value = serde_json::from_str(&tokens).expect("JSON");
+        for token in tokens.as_array().expect("tokens").iter().filter(|it| it["revoked"] == false) {
+            if token["purpose"]["sign_in"]["name"] == "bob" {
+                let name = token["token"].as_str().expect("a name");
+                city.succeed(1, &format!("otto-node token revoke {name}"));
+            }
+        }
+        for node in [3, 2, 1] {
+            bob.fail(&at(node), 4, "this token signs nobody in");
+        }
+        bob.fail("otto runs", 4, "this token signs nobody in");
+    }
+    city.end();
+}
+
+#[test]
+fn people_wait_for_a_majority_and_go_on() {
+    let city = City::of(3, HELD);
+    let bob = Person::new(&city, "bob");
+    let login = bob.sign_in(1, "");
+    let tokens = city.succeed(1, "otto-node token list --json");
+    let revoked = city.succeed(1, "otto-node token create --user eve");
+    let tokens_then = city.succeed(1, "otto-node token list --json");
+    let name = |text: &str| -> Vec<String> {
+        let tokens: Value = serde_json::from_str(text).expect("JSON");
+        let name = |token: &Value| token["token"].as_str().map(ToOwned::to_owned);
+        tokens.as_array().expect("tokens").iter().filter_map(name).collect()
+    };
+    let eve = name(&tokens_then).into_iter().find(|it| !name(&tokens).contains(it)).expect("hers");
+    city.succeed(1, &format!("otto-node token revoke {eve}"));
+    city.succeed(1, "otto run --detach");
+    let watch = bob.start("otto watch --progress plain");
+    let log = bob.start("otto logs 1 Held -f");
+    until("both to follow the run", || !watch.complained().is_empty() && log.is_connected());
+    city.kill(3);
+    city.kill(2);
+    let told = |started: &Started| started.complained().contains("waiting for an answer");
+    until("both to say that they wait", || told(&watch) && told(&log));
+    let shown = bob.succeed("otto nodes");
+    assert!(shown.contains("no majority: 1 of 3 voters is there"), "{shown}");
+    let ask = revoked.trim();
+    bob.fail(ask, 5, "nobody can be signed in now: no majority");
+    city.serve_again(2);
+    city.world.make_file("go");
+    city.add_special_agent(4);
+    city.await_whole(watch, log);
+    bob.fail(ask, 4, "this token signs nobody in");
+    bob.succeed(&login);
+    city.serve_again(3);
     city.end();
 }
 
