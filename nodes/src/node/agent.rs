@@ -1,7 +1,7 @@
 //! The agent on this machine.
 
 use super::build::this_build;
-use super::census::{cast_out, denied_at};
+use super::census::{cast_out, let_in_at};
 use super::child::Inheritance;
 use super::identity;
 use super::place::Place;
@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// How often the agent asks whether it still belongs to its cluster, which tells nobody whom it
 /// removes.
-const DOUBT: Duration = Duration::from_secs(20);
+const DOUBT: Duration = Duration::from_secs(5);
 
 /// Runs the agent until its supervisor is gone; the launcher then ends what it had started.
 pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), Refused> {
@@ -137,7 +137,7 @@ impl Member {
         let removed = async {
             loop {
                 tokio::time::sleep(DOUBT).await;
-                if let Some(why) = denied_at(&self.ways, &build).await {
+                if let Some(Err(why)) = let_in_at(&self.ways, &build).await {
                     return why;
                 }
             }

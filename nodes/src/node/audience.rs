@@ -27,7 +27,7 @@ impl Audience {
     pub(super) fn tell(self, report: &Report) {
         let told = match (self, report) {
             (Self::Starter, report) => report.send(&mut io::stdout()),
-            (Self::Person, Report::Trouble(refused)) => {
+            (Self::Person, Report::Trouble(refused) | Report::Outcast(refused)) => {
                 io::stderr().write_all(refused.text().as_bytes())
             }
             (

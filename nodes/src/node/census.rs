@@ -21,7 +21,9 @@ use tokio::time::{sleep, timeout};
 /// The pause before the cluster is told once more that could not be.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often a node that hears nothing of its cluster asks others whether it belongs to it.
-const DOUBT: Duration = Duration::from_secs(10);
+const DOUBT: Duration = Duration::from_secs(3);
+/// How long whoever leads has until it is doubted.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long one of them has for its answer.
 const ALLOWED: Duration = Duration::from_secs(5);
 
@@ -122,13 +124,13 @@ impl Census {
     async fn denied(&self) -> Ended {
         loop {
             sleep(DOUBT).await;
-            if self.admission.view().await.is_ok() {
+            if timeout(PATIENCE, self.admission.view()).await.is_ok_and(|view| view.is_ok()) {
                 continue;
             }
             let cluster = Arc::clone(&self.known.borrow());
             for (_, member) in cluster.nodes().filter(|(node, _)| *node != self.me) {
                 let way = self.routes.to_any(member.addresses.clone());
-                if let Some(why) = denied_at(&way, &self.build).await {
+                if let Some(Err(why)) = let_in_at(&way, &self.build).await {
                     return Ended::ForGood(why);
                 }
             }
@@ -136,16 +138,17 @@ impl Census {
     }
 }
 
-/// Why a control node does not let the holder of a certificate in any more: it has its key on its
-/// list of those who were removed. Nothing, where it lets it in or does not answer.
-pub(super) async fn denied_at(way: &dyn Connector, build: &Build) -> Option<String> {
+/// Whether a control node lets the holder of a certificate in, or why not any more: it has its key
+/// on its list of those who were removed. Nothing, where it does not answer.
+pub(super) async fn let_in_at(way: &dyn Connector, build: &Build) -> Option<Result<(), String>> {
     let asked = async {
         let stream = way.connect().await.ok()?;
         match introduce(stream, &Hello::new(Role::Newcomer, build.clone())).await {
+            Ok(_) => Some(Ok(())),
             Err(HelloError::Refused(refused)) if refused.kind == RefusedKind::Forbidden => {
-                Some(refused.what)
+                Some(Err(refused.what))
             }
-            Ok(_) | Err(_) => None,
+            Err(_) => None,
         }
     };
     timeout(ALLOWED, asked).await.ok().flatten()

@@ -4,7 +4,7 @@
 //! with all its history, into that of a cluster's first node. Everything behind it is the same for
 //! each node at each start.
 
-use super::census::{Census, cast_out, refused, understood};
+use super::census::{Census, cast_out, let_in_at, refused, understood};
 use super::place::Place;
 use super::report::Report;
 use super::residence::{Residence, machine};
@@ -21,9 +21,11 @@ use crate::network::SharedListener;
 use crate::replica::{Alone, Shards, ShardsConfig};
 use crate::rpc::peer_link::PeerLinks;
 use crate::store::{self, Threads};
-use crate::wire::hello::Refused;
+use crate::wire::hello::{Build, Refused};
 use crate::wire::release::Release;
-use futures::future::join4;
+use futures::StreamExt;
+use futures::future::{join, join4};
+use futures::stream::FuturesUnordered;
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::Wish;
 use otto_core::cluster::state::{By, Holder, JoinRole, UserRole};
@@ -38,6 +40,8 @@ use tokio::sync::oneshot;
 
 /// How long the token of the line is valid that a founder prints.
 const TOKEN: Span = Span::hours(1);
+/// How long the others have to say that this node was removed, before it says that it is ready.
+const ASKED: Duration = Duration::from_secs(1);
 /// The pause before the agent beside this node is admitted that could not be before.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -180,7 +184,13 @@ impl Node {
     ) -> Result<Ending, Refused> {
         let citizen = self.enter(&outside).await?;
         let store = OpenStore::of(&self.shards, |journal| journal);
-        citizen.settle(&store, &config).await?;
+        let asked = tokio::time::timeout(ASKED, self.is_removed(&config.build));
+        let (settled, removed) = join(citizen.settle(&store, &config), asked).await;
+        settled?;
+        if let Ok(Some(why)) = removed {
+            self.identity.cast_out(&why)?;
+            return Err(cast_out(&why));
+        }
         let Outside { clock, chance, .. } = outside.clone();
         let reception = Arc::clone(&citizen.membership.reception);
         let address = greeting.address.clone();
@@ -247,6 +257,25 @@ impl Node {
         let meta = OpenStore::meta(&self.shards).ok_or_else(none)?;
         let citizen = Citizen::enter(entrance, &self.shards, meta).await;
         citizen.map_err(|error| trouble(&error.to_string()))
+    }
+
+    /// Why the others do not let this node in any more, as the first of them says that answers.
+    async fn is_removed(&self, build: &Build) -> Option<String> {
+        let head = self.shards.glimpse(ShardId::META).of(EntityId::CLUSTER).ok()?;
+        let cluster = Cluster::from_head(head.as_ref().map(|stored| &stored.head)).ok()?;
+        let others = cluster.nodes().filter(|(node, _)| *node != self.me);
+        let mut asked: FuturesUnordered<_> = others
+            .map(|(_, member)| {
+                let way = self.routes.to_any(member.addresses.clone());
+                async move { let_in_at(&way, build).await }
+            })
+            .collect();
+        while let Some(answer) = asked.next().await {
+            if let Some(answer) = answer {
+                return answer.err();
+            }
+        }
+        None
     }
 
     /// Has the agent beside this node belong to the cluster, where it does not yet. It made no key

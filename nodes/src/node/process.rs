@@ -6,6 +6,7 @@ use super::place::Place;
 use super::report::Report;
 use super::trouble::EXIT_INFRASTRUCTURE;
 use super::{agent, control, trace};
+use crate::identity::files::Folder;
 use crate::wire::hello::Refused;
 use std::io;
 use std::num::NonZero;
@@ -25,17 +26,33 @@ pub(super) fn main(role: Role, argument: Option<String>) -> ExitCode {
         }
     };
     let supervisor = inheritance.supervisor.try_clone();
+    let data = inheritance.orders.data.clone();
     match begin(role, inheritance) {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
             tracing::error!(what = trouble.what, help = trouble.help, "cannot work");
             if let Ok(mut supervisor) = supervisor {
+                let report = if is_outcast(role, &data) {
+                    Report::Outcast(trouble)
+                } else {
+                    Report::Trouble(trouble)
+                };
                 // Where the supervisor is gone, nobody is left to tell.
-                Report::Trouble(trouble).send(&mut supervisor).ok();
+                report.send(&mut supervisor).ok();
             }
             ExitCode::from(EXIT_INFRASTRUCTURE)
         }
     }
+}
+
+/// Whether the identity that a role has here was cast out of its cluster.
+fn is_outcast(role: Role, data: &Path) -> bool {
+    let Ok(place) = Place::new(data) else { return false };
+    let identity = match role {
+        Role::Control => Folder::new(place.data()),
+        Role::Agent => Folder::new(&place.agent()),
+    };
+    matches!(identity.outcast(), Ok(Some(_)))
 }
 
 fn begin(role: Role, inheritance: Inheritance) -> Result<(), Refused> {

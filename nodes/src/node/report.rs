@@ -26,6 +26,8 @@ pub(super) enum Report {
     Ready,
     /// It cannot work, and ends.
     Trouble(Refused),
+    /// Its cluster will not have it any more: no other start of this folder may help.
+    Outcast(Refused),
     /// The node is idle, or was asked to leave.
     Leave,
     /// Control ends, and is to go on from this image.

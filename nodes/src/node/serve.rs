@@ -133,6 +133,8 @@ struct Ward {
     deaths: u32,
     /// What its last life said of why it could not work.
     trouble: Option<Refused>,
+    /// Its cluster will not have it any more: it has no other life.
+    is_out: bool,
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -237,7 +239,7 @@ impl Node {
             let first_runs = matches!(first.life, Life::Running { .. });
             match first.trouble.clone() {
                 _ if self.leaving && !first_runs => return Ok(()),
-                Some(trouble) if !first_runs && !self.was_ready => {
+                Some(trouble) if !first_runs && (first.is_out || !self.was_ready) => {
                     self.part(&trouble);
                     return Err(Report::Trouble(trouble));
                 }
@@ -251,7 +253,8 @@ impl Node {
     fn start_if_due(&mut self, index: usize) {
         let ward = &mut self.wards[index];
         let now = now();
-        if !matches!(ward.life, Life::Pausing { until, .. } if until <= now) || self.leaving {
+        let is_due = matches!(ward.life, Life::Pausing { until, .. } if until <= now);
+        if !is_due || self.leaving || ward.is_out {
             return;
         }
         let image = match ward.role {
@@ -285,6 +288,7 @@ impl Node {
                     descriptors.push(PollFd::new(&child.ended, PollFlags::IN));
                     descriptors.push(PollFd::new(&child.socket, PollFlags::IN));
                 }
+                Life::Pausing { .. } if ward.is_out => {}
                 Life::Pausing { until: end, .. } => {
                     until = Some(until.map_or(*end, |until| until.min(*end)));
                     if ward.role == Role::Control && ward.trouble.is_some() {
@@ -324,6 +328,14 @@ impl Node {
                         self.audience.tell(&Report::Trouble(trouble.clone()));
                     }
                     ward.trouble = Some(trouble);
+                }
+                Report::Outcast(trouble) => {
+                    tracing::error!(what = trouble.what, help = trouble.help, "cast out");
+                    if index > 0 {
+                        self.audience.tell(&Report::Outcast(trouble.clone()));
+                    }
+                    ward.trouble = Some(trouble);
+                    ward.is_out = true;
                 }
                 Report::Leave => self.leaving = true,
                 Report::Successor { path, build } => {
@@ -406,7 +418,7 @@ impl Node {
 impl Ward {
     fn of(role: Role) -> Self {
         let life = Life::Pausing { until: Duration::ZERO, on_demand_from: Duration::ZERO };
-        Self { role, life, deaths: 0, trouble: None }
+        Self { role, life, deaths: 0, trouble: None, is_out: false }
     }
 
     fn pause(&mut self, now: Duration) {

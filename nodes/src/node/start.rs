@@ -136,7 +136,9 @@ impl LocalNode {
             for report in said {
                 match report {
                     Report::Listening | Report::Ready => return Ok(()),
-                    Report::Trouble(trouble) => return Err(ConnectError::Final(trouble)),
+                    Report::Trouble(trouble) | Report::Outcast(trouble) => {
+                        return Err(ConnectError::Final(trouble));
+                    }
                     Report::Taken => {
                         let cause = "another node uses the folder and does not listen yet";
                         return Err(io::Error::other(cause).into());

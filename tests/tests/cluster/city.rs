@@ -225,11 +225,6 @@ impl City {
         started.ended()
     }
 
-    /// What a node said of what keeps it from working.
-    pub(super) fn complained(&self, node: u8) -> String {
-        self.nodes.borrow().get(&node).expect("the node was started").complained()
-    }
-
     /// Stops a node in good order.
     pub(super) fn stop(&self, node: u8) {
         self.succeed(node, "otto-node stop --busy");

@@ -55,17 +55,34 @@ fn a_node_is_drained_removed_and_stays_out() {
     city.succeed(1, "otto nodes remove n3");
     until("n3 to be gone", || city.seen(1, "n3").is_none());
     let gone = "n3 was removed from this cluster";
-    until("n3 to notice", || city.complained(3).contains(gone));
+    let ended = city.ended(3);
+    assert_eq!(ended.code, Some(5), "it ends by itself: {ended:?}");
+    assert!(ended.stderr.contains(gone), "{ended:?}");
     let agents = city.view(1)["agents"].as_array().expect("agents").len();
     assert_eq!(agents, 2, "it took its agent along");
-    let told = city.run(3, "otto nodes");
-    assert!(told.stderr.contains(gone), "{told:?}");
-    city.stop(3);
     let again = city.run(3, "otto-node serve");
     assert_eq!(again.code, Some(5), "{again:?}");
     assert!(again.stderr.contains(gone), "{again:?}");
+    let told = city.run(3, "otto nodes");
+    assert!(told.stderr.contains(gone), "{told:?}");
     city.world.make_file("go");
     city.succeed(2, "otto run");
+    city.end();
+}
+
+#[test]
+fn a_node_that_was_removed_while_it_was_down_never_says_that_it_is_ready() {
+    let city = City::of(3, "pipeline { steps { sh 'true' } }");
+    city.stop(3);
+    city.succeed(1, "otto nodes remove n3");
+    until("n3 to be gone", || city.seen(1, "n3").is_none());
+    for _ in 0..2 {
+        let ended = city.run(3, "otto-node serve");
+        assert_eq!(ended.code, Some(5), "{ended:?}");
+        assert!(!ended.stdout.contains("ready"), "{ended:?}");
+        let gone = "n3 was removed from this cluster";
+        assert!(ended.stderr.contains(gone), "{ended:?}");
+    }
     city.end();
 }
 
@@ -90,6 +107,8 @@ fn an_agent_alone_works_for_the_cluster() {
     city.succeed(1, "otto run");
     let name = said.split_whitespace().nth(1).expect("it says its name");
     city.succeed(1, &format!("otto nodes remove {name}"));
-    until("the agent to notice", || city.complained(2).contains("was removed from this cluster"));
+    let ended = city.ended(2);
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    assert!(ended.stderr.contains("was removed from this cluster"), "{ended:?}");
     city.end();
 }
