@@ -35,7 +35,7 @@ impl Draft {
             }
             JoinRole::Agent => Event::AgentJoined {
                 agent: AgentId::of(&newcomer.key.0),
-                name: newcomer.name.clone(),
+                name: self.free_name(&newcomer.name),
                 key: newcomer.key,
                 invitation: Invitation::Token(token),
                 certificate,
@@ -46,6 +46,18 @@ impl Draft {
             self.push(Event::TokenUsedUp { token });
         }
         Ok(())
+    }
+
+    /// A name that no other agent has: the machine's, or that with a number.
+    fn free_name(&self, machine: &str) -> String {
+        let taken = |name: &str| self.cluster.agents.values().any(|agent| agent.name == name);
+        let mut name = machine.to_owned();
+        let mut number = 1_u64;
+        while taken(&name) {
+            number += 1;
+            name = format!("{machine}-{number}");
+        }
+        name
     }
 
     fn joined_before(
@@ -118,7 +130,7 @@ impl Draft {
         name_fits(name)?;
         self.push(Event::AgentJoined {
             agent: AgentId::of(&key.0),
-            name: name.to_owned(),
+            name: self.free_name(name),
             key,
             invitation,
             certificate: self.next_certificate(),

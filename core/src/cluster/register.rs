@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::state::{Holder, UserRole, UserToken};
-use crate::ids::{ClusterId, KeyId, TokenHash};
+use crate::ids::{AgentId, ClusterId, KeyId, TokenHash};
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -16,6 +16,7 @@ pub struct Register {
     pub version: u64,
     denied: BTreeMap<KeyId, Holder>,
     users: BTreeMap<TokenHash, UserToken>,
+    agents: BTreeMap<AgentId, String>,
 }
 
 impl Register {
@@ -23,6 +24,12 @@ impl Register {
     #[must_use]
     pub fn denied(&self, key: KeyId) -> Option<Holder> {
         self.denied.get(&key).copied()
+    }
+
+    /// What an agent is called, whatever its machine is called.
+    #[must_use]
+    pub fn agent_name(&self, agent: AgentId) -> Option<&str> {
+        self.agents.get(&agent).map(String::as_str)
     }
 
     /// Who a token signs in.
@@ -43,6 +50,7 @@ impl Cluster {
             version: self.version,
             denied: self.denied.iter().map(|(key, denied)| (*key, denied.holder)).collect(),
             users: users.map(|(token, user)| (*token, user.clone())).collect(),
+            agents: self.agents.iter().map(|(agent, it)| (*agent, it.name.clone())).collect(),
         }
     }
 }

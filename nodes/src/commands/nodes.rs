@@ -35,7 +35,7 @@ enum What {
     },
     /// Let a node or an agent leave for good: its identity never comes back
     Remove {
-        /// Which node, or the beginning of an agent's identity
+        /// Which node, such as n2, or which agent: its name, or the beginning of its identity
         #[arg(value_name = "NODE|AGENT")]
         member: String,
     },
@@ -58,7 +58,7 @@ impl Nodes {
                 Some(What::Remove { member }) => removal(&view, &member)?,
             };
             client.change_member(change).await.map_err(session::refusal)?;
-            context.screen.tell(granted(change));
+            context.screen.tell(granted(&view, change));
             Ok(Exit::Done)
         })
     }
@@ -69,26 +69,35 @@ fn removal(view: &ClusterView, member: &str) -> Result<ChangeMember, Fault> {
     if let Some(node) = NodeId::parse(member).filter(|_| member.starts_with('n')) {
         return Ok(ChangeMember::Remove(node));
     }
-    let meant = |agent: &&ClusterAgent| agent.agent.to_string().starts_with(member);
-    let mut meant = view.agents.iter().filter(meant).map(|agent| agent.agent);
-    match (meant.next(), meant.next()) {
-        (Some(agent), None) => Ok(ChangeMember::RemoveAgent(agent)),
-        (Some(_), Some(_)) => {
-            Err(Fault::usage(Id::BadArgument, format!("several agents begin with {member}"))
-                .help("write more of it; `otto nodes --json` shows all of it"))
+    let named: Vec<&ClusterAgent> = view.agents.iter().filter(|it| it.name == member).collect();
+    let begins = |agent: &&ClusterAgent| agent.agent.to_string().starts_with(member);
+    let meant = match named.len() {
+        0 if member.is_empty() => Vec::new(),
+        0 => view.agents.iter().filter(begins).collect(),
+        _ => named,
+    };
+    match meant.as_slice() {
+        [one] => Ok(ChangeMember::RemoveAgent(one.agent)),
+        [] => Err(Fault::usage(Id::BadArgument, format!("nobody is called '{member}'"))
+            .help("name a node, such as n2, or an agent; see `otto nodes`")),
+        several => {
+            let ids: Vec<String> = several.iter().map(|it| it.agent.to_string()).collect();
+            Err(Fault::usage(Id::BadArgument, format!("several agents may be meant by '{member}'"))
+                .help(format!("write the beginning of one identity: {}", ids.join(", "))))
         }
-        (None, _) => Err(Fault::usage(Id::BadArgument, format!("nobody is called {member}"))
-            .help("see `otto nodes`")),
     }
 }
 
-fn granted(change: ChangeMember) -> String {
-    let short = |agent: AgentId| agent.short();
+fn granted(view: &ClusterView, change: ChangeMember) -> String {
+    let name = |agent: AgentId| {
+        let known = view.agents.iter().find(|it| it.agent == agent);
+        known.map_or_else(|| agent.short(), |known| known.name.clone())
+    };
     match change {
         ChangeMember::Drain(node) => format!("{node} gives away what it leads"),
         ChangeMember::Resume(node) => format!("{node} may lead again"),
         ChangeMember::Remove(node) => format!("{node} leaves; `otto nodes` shows when it is gone"),
-        ChangeMember::RemoveAgent(agent) => format!("agent {} is removed", short(agent)),
+        ChangeMember::RemoveAgent(agent) => format!("agent {} is removed", name(agent)),
     }
 }
 
@@ -335,11 +344,16 @@ survives the loss of 1 node
         let mut view = healthy();
         let agent = |first: u8| ClusterAgent {
             agent: AgentId([first, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]),
-            name: "w".to_owned(),
+            name: format!("w-{first}"),
             joined: Timestamp(0),
             certificate_until: Timestamp(0),
         };
         view.agents = vec![agent(0xa1), agent(0xa2)];
+        let named = ChangeMember::RemoveAgent(agent(0xa2).agent);
+        assert_eq!(removal(&view, "w-162").ok(), Some(named));
+        for nobody in ["", "w-16", "n"] {
+            assert!(removal(&view, nobody).is_err(), "{nobody:?}");
+        }
         assert_eq!(removal(&view, "n2").ok(), Some(ChangeMember::Remove(NodeId(2))));
         let one = ChangeMember::RemoveAgent(agent(0xa1).agent);
         assert_eq!(removal(&view, "a102").ok(), Some(one));

@@ -203,7 +203,7 @@ fn end_in_trouble(place: &Place, trouble: Refused) -> Result<ExitCode, Refused> 
 }
 
 /// Its processes hold these locks as long as they live.
-fn wait_until_gone(place: &Place) -> Result<ExitCode, Refused> {
+pub(super) fn wait_until_gone(place: &Place) -> Result<ExitCode, Refused> {
     for name in ["node", Role::Control.name(), Role::Agent.name()] {
         let path = place.lock(name);
         Lock::take(&path).map_err(|error| Refused::at("write", &path, &error))?;

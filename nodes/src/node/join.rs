@@ -1,7 +1,7 @@
 //! `otto-node join`: makes this machine a node of a cluster, or an agent of it, and serves.
 
 use super::build::{IMAGE, this_build};
-use super::command::{Data, Listening, in_runtime};
+use super::command::{Data, Listening, client, in_runtime, wait_until_gone};
 use super::lock::Lock;
 use super::member::unbound;
 use super::place::Place;
@@ -12,10 +12,17 @@ use super::ways;
 use crate::identity::files::Folder;
 use crate::identity::join::{Introduction, Member, join};
 use crate::identity::token::{Purpose, Token};
+use crate::replica::{Alone, Shards, ShardsConfig};
+use crate::rpc::api::{Stop, Stopped};
+use crate::store::{self, Threads};
 use crate::wire::hello::Refused;
 use crate::wire::release::Release;
 use clap::Args;
+use otto_actors::ports::journal::{Journal, JournalError};
 use otto_core::cluster::state::JoinRole;
+use otto_core::ids::ShardId;
+use otto_core::journal::EntityKind;
+use std::fs;
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -57,13 +64,13 @@ impl Join {
         place.make()?;
         let lock = Lock::try_take(&place.lock("node"))
             .map_err(|error| Refused::at("write", &place.lock("node"), &error))?;
-        let lock = lock.ok_or_else(|| taken(&place))?;
+        let lock = match lock {
+            Some(lock) => lock,
+            None => make_way(&self.data, &place)?,
+        };
         let member = self.join(&place, role, &token)?;
         let who = member.stored.said.subject.holder;
-        let told = writeln!(io::stderr(), "this machine belongs to the cluster as {who}");
-        if let Err(error) = told {
-            tracing::debug!(%error, "nobody reads standard error");
-        }
+        tell(&format!("this machine belongs to the cluster as {who}"));
         drop(lock);
         if self.only {
             return Ok(ExitCode::SUCCESS);
@@ -79,7 +86,7 @@ impl Join {
         };
         let is_fresh = !folder.has_joined() && !other.has_joined();
         if is_fresh && place.has_store() {
-            return Err(occupied(place));
+            clear(place)?;
         }
         if other.has_joined() && !folder.has_joined() {
             return Err(belongs(place));
@@ -106,6 +113,66 @@ impl Join {
         let known: Vec<String> = known.chain([self.address.clone()]).collect();
         ways::remember(place, &known)?;
         Ok(member)
+    }
+}
+
+/// Has a local node leave that is idle: `otto` started it, and nothing goes on there.
+fn make_way(data: &Data, place: &Place) -> Result<Lock, Refused> {
+    in_runtime(async {
+        let client = client(data)?;
+        let status = client.status().await.map_err(|_| taken(place))?;
+        if status.idle_ms.is_none() {
+            return Err(taken(place));
+        }
+        let stop = Stop { pid: status.pid, busy_too: false, successor: None };
+        match client.stop(stop).await {
+            Ok(Stopped::Leaves) => Ok(()),
+            Ok(Stopped::Stays | Stopped::ControlRestarts) | Err(_) => Err(taken(place)),
+        }
+    })?;
+    wait_until_gone(place)?;
+    tell("the local node that was idle here has left");
+    let lock = Lock::try_take(&place.lock("node"))
+        .map_err(|error| Refused::at("write", &place.lock("node"), &error))?;
+    lock.ok_or_else(|| taken(place))
+}
+
+/// Removes the store of a local node that has seen no run; one that has seen some is in the way.
+fn clear(place: &Place) -> Result<(), Refused> {
+    if in_runtime(has_history(place))? {
+        return Err(occupied(place));
+    }
+    fs::remove_dir_all(place.store())
+        .map_err(|error| Refused::at("remove", &place.store(), &error))?;
+    tell("the local node here had no runs: its empty store made way");
+    Ok(())
+}
+
+/// Whether a store has runs, or is that of a cluster.
+async fn has_history(place: &Place) -> Result<bool, Refused> {
+    let disk = store::Folder::lock(place.store()).map_err(|error| Refused::from(&error))?;
+    let shards = Shards::open(Box::new(disk), &Threads, ShardsConfig::default(), Arc::new(Alone));
+    let shards = shards.await.map_err(|error| Refused::from(&error))?;
+    let unread = |error: JournalError| {
+        let what = format!("failed to look into {}: {error}", place.store().display());
+        Refused::trouble(what, "name another folder with --data")
+    };
+    let mut found = false;
+    for shard in (0..shards.count()).map(ShardId).chain([ShardId::META]) {
+        shards.ready(shard).await.map_err(unread)?;
+        for kind in [EntityKind::Project, EntityKind::Run, EntityKind::Cluster] {
+            found |= !shards.glimpse(shard).heads(kind, None, 1).await.map_err(unread)?.is_empty();
+        }
+    }
+    if let Err(fault) = shards.close().await {
+        tracing::warn!(%fault, "the store was not closed in good order");
+    }
+    Ok(found)
+}
+
+fn tell(text: &str) {
+    if let Err(error) = writeln!(io::stderr(), "{text}") {
+        tracing::debug!(%error, "nobody reads standard error");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::wire::release::Release;
 use otto_actors::ports::clock::SharedClock;
 use otto_core::cluster::register::Register;
 use otto_core::cluster::state::UserRole;
-use otto_core::ids::NodeId;
+use otto_core::ids::{AgentId, NodeId, TokenHash};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -181,6 +181,11 @@ impl Porter {
     #[must_use]
     pub fn clock(&self) -> SharedClock {
         self.clock.clone()
+    }
+
+    /// What an agent is called in the cluster, as far as this node knows.
+    pub(super) fn agent_name(&self, agent: AgentId) -> Option<String> {
+        self.latest().agent_name(agent).map(ToOwned::to_owned)
     }
 
     /// The porter of a node that belongs to no cluster: nobody is denied, nobody signs in.

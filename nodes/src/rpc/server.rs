@@ -131,7 +131,7 @@ async fn answer(stream: Stream, principal: Principal, doors: Doors) -> Result<()
         }
         Role::Agent => {
             let frames = guest.welcome(&hello).await?;
-            let side = AgentDoor { principal, side: doors.agents };
+            let side = AgentDoor { principal, side: doors.agents, porter: doors.porter };
             execute(frames, side.serve(), gate, MAX_IN_FLIGHT).await;
         }
         Role::Newcomer => {
@@ -225,6 +225,7 @@ where
 struct AgentDoor {
     principal: Principal,
     side: SharedControl,
+    porter: Porter,
 }
 
 impl AgentDoor {
@@ -250,6 +251,9 @@ impl AgentDoor {
 impl AgentCalls for AgentDoor {
     async fn bid(self, _: Context, bid: Bid) -> Result<BidAnswer, LinkError> {
         self.own(bid.agent)?;
+        // Machines may have equal names, and agents of a cluster have not.
+        let name = self.porter.agent_name(bid.agent.agent);
+        let bid = Bid { name: name.unwrap_or(bid.name), ..bid };
         self.side.bid(bid).await
     }
     async fn renew(
