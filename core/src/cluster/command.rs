@@ -207,7 +207,7 @@ pub enum Refusal {
         wanted: JoinRole,
     },
     /// The token's time is over.
-    #[error("use the token: it expired {ago} ago")]
+    #[error("use the token: it expired {}", past(*.ago))]
     TokenExpired {
         /// How long ago.
         ago: Span,
@@ -216,7 +216,7 @@ pub enum Refusal {
     #[error("use the token: it was revoked")]
     TokenRevoked,
     /// The token has let in as many as it may.
-    #[error("use the token: it was used {used} times, which is all that it allows")]
+    #[error("use the token: it was used {}, which is all that it allows", times(*.used))]
     TokenUsedUp {
         /// How many it let in.
         used: u32,
@@ -356,7 +356,9 @@ impl Refusal {
             Self::AlreadyFounded => "join it instead: otto-node join ADDRESS --token …",
             Self::NotFounded => "start its first node: otto-node serve",
             Self::NoShards => "choose at least one",
-            Self::NotAdmin { .. } => "sign in as an administrator: otto login",
+            Self::NotAdmin { .. } => {
+                "sign in with a token of `otto-node token create --user NAME --admin`"
+            }
             Self::NoSuchToken
             | Self::TokenExpired { .. }
             | Self::TokenRevoked
@@ -382,6 +384,14 @@ impl Refusal {
             Self::Length { .. } => "choose another one",
         }
     }
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
+fn past(ago: Span) -> String {
+    if ago.0 == 0 { "a moment ago".to_owned() } else { format!("{ago} ago") }
 }
 
 /// How long ago a moment was, of which a refusal tells.

@@ -3,8 +3,8 @@
 use super::Membership;
 use crate::network::{Principal, Who};
 use crate::rpc::api::ApiError;
+use crate::rpc::cluster::{ChangeMember, ClusterView, NewToken, TokenPurpose, TokenView, person};
 use crate::rpc::fresh::TRUSTED;
-use crate::rpc::cluster::{ChangeMember, ClusterView, NewToken, TokenPurpose, TokenView};
 use otto_actors::cluster::Denial;
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::Wish;
@@ -71,6 +71,7 @@ impl Council {
                 Wish::CreateToken { token, role, lifetime, uses, by }
             }
             TokenPurpose::SignIn { name, role } => {
+                let name = person(&name).map_err(ApiError::Invalid)?;
                 Wish::CreateUserToken { token, name, role, lifetime, by }
             }
         };

@@ -134,6 +134,25 @@ impl Folder {
         Ok(key)
     }
 
+    /// Whether a key was made here.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.path.join(KEY).exists()
+    }
+
+    /// Removes a key that became nobody's.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub(super) fn forget_key(&self) -> Result<(), IdentityError> {
+        let path = self.path.join(KEY);
+        fs::remove_file(&path).map_err(|source| IdentityError::File {
+            doing: "remove",
+            path,
+            source,
+        })
+    }
+
     /// Keeps an identity for the key that is there.
     ///
     /// # Errors

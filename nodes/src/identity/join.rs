@@ -79,6 +79,7 @@ pub async fn join(
             format!("start it with otto-node serve, or delete {}", folder.path().display()),
         ));
     }
+    let began_before = folder.has_key();
     let key = folder.key()?;
     let join = Join {
         secret: Hidden::new(token.secret().to_vec()),
@@ -91,8 +92,15 @@ pub async fn join(
     let expected = Expected::Pinned(token.pin);
     let connector = TlsConnector::new(vec![address.to_owned()], expected, None, clock)?;
     let link = JoinLink::new(Arc::new(connector), introduction.build.clone());
-    let joined = link.join(join).await.map_err(|error| unreached(address, error))?;
-    keep(folder, token.pin, role, joined)
+    match link.join(join).await {
+        Ok(joined) => keep(folder, token.pin, role, joined),
+        Err(error) => {
+            if !began_before && error.is_certain() {
+                folder.forget_key()?;
+            }
+            Err(unreached(address, error))
+        }
+    }
 }
 
 /// Joins the agent beside a control node, which vouches for it over its own connection.
@@ -239,6 +247,16 @@ impl DoorError {
         }
     }
 
+    /// Whether nobody was let in: another attempt may use another key.
+    fn is_certain(&self) -> bool {
+        match self {
+            Self::Hello(_) | Self::Door(JoinError::Refused { .. } | JoinError::Invalid(_)) => true,
+            Self::Door(JoinError::NotReady(_) | JoinError::Unknown(_)) | Self::Unanswered(_) => {
+                false
+            }
+        }
+    }
+
     fn attempts(&self) -> u32 {
         match self {
             Self::Hello(_) => CONNECTS,
@@ -368,11 +386,17 @@ impl JoinLink {
         Answer: Future<Output = Result<Result<Joined, JoinError>, RpcError>>,
     {
         let mut attempts = 0;
+        let mut uncertain = None;
         loop {
             attempts += 1;
             match self.once(&mut call).await {
                 Err(error) if error.is_passing() && attempts < error.attempts() => {
+                    uncertain = Some(error).filter(|error| !error.is_certain()).or(uncertain);
                     tokio::time::sleep(PAUSE).await;
+                }
+                // An earlier attempt may have been granted, whatever this one met.
+                Err(DoorError::Hello(error)) => {
+                    return Err(uncertain.unwrap_or(DoorError::Hello(error)));
                 }
                 answer => return answer,
             }

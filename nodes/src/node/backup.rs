@@ -3,6 +3,7 @@
 use super::build::this_build;
 use super::command::{Data, Listening, client, in_runtime, print};
 use super::lock::Lock;
+use super::place::{Filling, Place};
 use super::residence::{Residence, machine};
 use super::serve::taken;
 use super::system::{SystemClock, seed};
@@ -65,10 +66,15 @@ pub(super) struct Restore {
 impl Restore {
     pub(super) fn run(&self) -> Result<ExitCode, Refused> {
         let place = self.data.place()?;
+        let filling = Filling::of(&place);
+        self.fill(&place).inspect_err(|_| filling.undo())
+    }
+
+    fn fill(&self, place: &Place) -> Result<ExitCode, Refused> {
         place.make()?;
         let path = place.lock("node");
         let lock = Lock::try_take(&path).map_err(|error| Refused::at("write", &path, &error))?;
-        let _lock = lock.ok_or_else(|| taken(&place))?;
+        let _lock = lock.ok_or_else(|| taken(place))?;
         let identity = Folder::new(place.data());
         if place.has_store() || identity.load()?.is_some() {
             return Err(Refused::trouble(
@@ -95,7 +101,7 @@ impl Restore {
         if is_cluster {
             let residence = Residence::of_founder().told(self.listening.told());
             let incarnation = picture.incarnation.saturating_add(1);
-            Residence { shards: picture.shards, incarnation, ..residence }.keep(&place)?;
+            Residence { shards: picture.shards, incarnation, ..residence }.keep(place)?;
         }
         let (what, data) = (described(&picture), place.data().display());
         let who = if is_cluster { format!(" as {node} of a new cluster") } else { String::new() };

@@ -114,7 +114,7 @@ struct StopNode {
 #[derive(Args, Debug)]
 pub(super) struct Data {
     /// The folder of its data [default: that of the local node]
-    #[arg(long = "data", value_name = "FOLDER")]
+    #[arg(long = "data", value_name = "FOLDER", global = true)]
     folder: Option<PathBuf>,
 }
 

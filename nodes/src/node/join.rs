@@ -4,7 +4,7 @@ use super::build::{IMAGE, this_build};
 use super::command::{Data, Listening, client, in_runtime, wait_until_gone};
 use super::lock::Lock;
 use super::member::unbound;
-use super::place::Place;
+use super::place::{Filling, Place};
 use super::residence::{Residence, address, machine};
 use super::serve::taken;
 use super::system::SystemClock;
@@ -19,7 +19,7 @@ use crate::wire::hello::Refused;
 use crate::wire::release::Release;
 use clap::Args;
 use otto_actors::ports::journal::{Journal, JournalError};
-use otto_core::cluster::state::JoinRole;
+use otto_core::cluster::state::{Holder, JoinRole};
 use otto_core::ids::ShardId;
 use otto_core::journal::EntityKind;
 use std::fs;
@@ -61,21 +61,27 @@ impl Join {
         })?;
         let Purpose::Join(role) = token.purpose else { return Err(not_for_joining()) };
         let place = self.data.place()?;
+        let filling = Filling::of(&place);
+        let joined = self.begin(&place, role, &token).inspect_err(|_| filling.undo())?;
+        tell(&format!("this machine belongs to the cluster as {joined}"));
+        if self.only {
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(become_served(&place))
+    }
+
+    /// Joins in a folder that nobody else uses meanwhile.
+    fn begin(&self, place: &Place, role: JoinRole, token: &Token) -> Result<Holder, Refused> {
         place.make()?;
         let lock = Lock::try_take(&place.lock("node"))
             .map_err(|error| Refused::at("write", &place.lock("node"), &error))?;
         let lock = match lock {
             Some(lock) => lock,
-            None => make_way(&self.data, &place)?,
+            None => make_way(&self.data, place)?,
         };
-        let member = self.join(&place, role, &token)?;
-        let who = member.stored.said.subject.holder;
-        tell(&format!("this machine belongs to the cluster as {who}"));
+        let member = self.join(place, role, token)?;
         drop(lock);
-        if self.only {
-            return Ok(ExitCode::SUCCESS);
-        }
-        Err(become_served(&place))
+        Ok(member.stored.said.subject.holder)
     }
 
     fn join(&self, place: &Place, role: JoinRole, token: &Token) -> Result<Member, Refused> {

@@ -195,6 +195,47 @@ impl Place {
     }
 }
 
+/// A data folder that is to be filled. What was made in it goes again where nothing came of it.
+#[derive(Debug)]
+pub(super) struct Filling {
+    data: PathBuf,
+    /// Nothing was there before.
+    was_bare: bool,
+    /// Not even the folder.
+    was_absent: bool,
+}
+
+impl Filling {
+    /// Takes note of what is there now.
+    pub(super) fn of(place: &Place) -> Self {
+        let data = place.data.clone();
+        let was_absent = fs::symlink_metadata(&data).is_err();
+        let is_bare = fs::read_dir(&data).is_ok_and(|mut entries| entries.next().is_none());
+        Self { data, was_bare: was_absent || is_bare, was_absent }
+    }
+
+    /// Leaves it as it was. Where a key was made that may be somebody's by now, it stays.
+    pub(super) fn undo(&self) {
+        let identities = [&self.data, &self.data.join("agent")].map(|it| it.join("identity"));
+        if !self.was_bare || identities.iter().any(|it| it.join("key.pem").exists()) {
+            return;
+        }
+        let undone = || -> io::Result<()> {
+            if self.was_absent {
+                return fs::remove_dir_all(&self.data);
+            }
+            for entry in fs::read_dir(&self.data)? {
+                let path = entry?.path();
+                if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+            }
+            Ok(())
+        };
+        if let Err(error) = undone() {
+            tracing::debug!(%error, "what was made in a data folder stays there");
+        }
+    }
+}
+
 /// Makes a folder that only its owner can enter; one that is there must be this user's.
 fn make_own(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;

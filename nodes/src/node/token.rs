@@ -4,7 +4,7 @@ use super::command::{Data, client, print};
 use crate::client::ClientError;
 use crate::identity::token::{Purpose, Token};
 use crate::rpc::api::ApiError;
-use crate::rpc::cluster::{ClusterView, NewToken, TokenPurpose, TokenView};
+use crate::rpc::cluster::{ClusterView, NewToken, TokenPurpose, TokenView, person};
 use crate::wire::hello::Refused;
 use clap::{Args, Subcommand, ValueEnum};
 use otto_core::cluster::state::{JoinRole, UserRole};
@@ -50,7 +50,7 @@ struct Create {
     #[arg(long, value_name = "TIME", value_parser = Span::parse)]
     valid: Option<Span>,
     /// Make a token with which this person signs in, in place of one for joining
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = person)]
     user: Option<String>,
     /// That person may administer the cluster
     #[arg(long, requires = "user")]

@@ -38,6 +38,14 @@ impl SharedObjects {
         let name = url.trim_end_matches('/').to_owned();
         let store: Arc<dyn ObjectStore> = match name.split_once("://") {
             Some(("file", folder)) if folder.starts_with('/') => {
+                if !std::path::Path::new(folder).is_dir() {
+                    return Err(Refused::trouble(
+                        format!(
+                            "failed to use {name} as the shared object store: {folder} is no folder"
+                        ),
+                        "make or mount it on every node first",
+                    ));
+                }
                 let store = LocalFileSystem::new_with_prefix(folder);
                 Arc::new(store.map_err(|error| unusable(&name, &error))?.with_fsync(true))
             }
@@ -108,8 +116,14 @@ fn s3(
 }
 
 fn unusable(name: &str, error: &object_store::Error) -> Refused {
+    // Its own words are about its parts; what went wrong is what the last of them met.
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    tracing::warn!(%error, store = name, "the shared object store cannot be used");
     Refused::trouble(
-        format!("failed to use {name} as the shared object store: {error}"),
+        format!("failed to use {name} as the shared object store: {cause}"),
         "look at the URL, at the rights on it, and at the AWS_ variables of this process",
     )
 }
@@ -125,7 +139,7 @@ mod tests {
         let shared = SharedObjects::at(&url, []).unwrap();
         shared.try_out("node-1").await.unwrap();
         for (url, said) in [
-            ("file:///not/here", "/not/here"),
+            ("file:///not/here", "object store: /not/here is no folder"),
             ("file://relative", "no such place"),
             ("ftp://host/x", "no such place"),
             ("s3://", "no such place"),

@@ -166,6 +166,24 @@ pub struct NewToken {
     pub purpose: TokenPurpose,
 }
 
+/// The longest name of a person.
+const MAX_PERSON: usize = 64;
+
+/// Reads the name of a person: it is shown in lists and in journals, and is part of no path.
+///
+/// # Errors
+/// What a name is made of, for people.
+pub fn person(text: &str) -> Result<String, String> {
+    let fits = |letter: char| letter.is_alphanumeric() || "._-+@".contains(letter);
+    let plain = text.chars().all(fits) && text.starts_with(char::is_alphanumeric);
+    if plain && text.len() <= MAX_PERSON {
+        return Ok(text.to_owned());
+    }
+    let made_of =
+        "a name is made of letters, digits and . _ - + @, and begins with one of the first";
+    Err(format!("{made_of} two; it has at most {MAX_PERSON} bytes"))
+}
+
 /// What a token is for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -118,8 +118,7 @@ pub const ALLOWED: &[(&str, &[Rank])] = &[
 
 /// What is answered from what this node knows by itself, where the cluster cannot be asked whether a
 /// token still counts: whoever has to mend it must see something.
-const RECALLED: &[&str] =
-    &["ClientCalls.cluster", "ClientCalls.addresses", "ClientCalls.status"];
+const RECALLED: &[&str] = &["ClientCalls.cluster", "ClientCalls.addresses", "ClientCalls.status"];
 
 /// Who may open a connection for a role at all, before any call: a better answer than to refuse
 /// each call.
@@ -326,7 +325,8 @@ impl Gate {
         if matches!(self.principal.who, Who::User(..)) {
             let later = |lack| ServerError::new(ErrorKind::WouldBlock, lack);
             let asked = self.porter.asked(TRUSTED).await;
-            asked.or_else(|lack| if RECALLED.contains(&method) { Ok(()) } else { Err(lack) })
+            asked
+                .or_else(|lack| if RECALLED.contains(&method) { Ok(()) } else { Err(lack) })
                 .map_err(later)?;
         }
         let gone = |it: Refused| ServerError::new(ErrorKind::ConnectionAborted, it.what);
@@ -336,7 +336,14 @@ impl Gate {
         }
         let name = &self.principal.name;
         tracing::warn!(caller = %name, %method, "a call was refused: this caller may not");
-        Err(denied(format!("call {method}: {name} may not")))
+        Err(denied(if may_call(Rank::Admin, method) && !may_call(Rank::User, method) {
+            format!(
+                "do this as {name}: only an administrator of the cluster may; sign in with a token \
+                 of `otto-node token create --user {name} --admin`"
+            )
+        } else {
+            format!("do this as {name}: it is not for them")
+        }))
     }
 }
 

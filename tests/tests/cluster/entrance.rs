@@ -13,7 +13,7 @@ fn refused(city: &City, line: &str, words: &[&str]) {
     for word in words {
         assert!(ended.stderr.contains(word), "{line} must say {word:?}: {}", ended.stderr);
     }
-    assert!(!city.data(9).join("identity/certificate.pem").exists(), "{line}");
+    assert!(!city.data(9).exists(), "{line} leaves something behind");
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn tokens_that_let_nobody_in_say_why() {
 
     let agents = city.invite("agent");
     city.serve(2, &agents);
-    refused(&city, &agents, &["which is all that it allows"]);
+    refused(&city, &agents, &["it was used once, which is all that it allows"]);
     let mut machines = 10..;
     until("the token to expire", || {
         let machine = machines.next().expect("there are more of them");
@@ -51,6 +51,29 @@ fn tokens_that_let_nobody_in_say_why() {
         ended.code == Some(5) && ended.stderr.contains("use the token: it expired")
     });
     other.end();
+    city.end();
+}
+
+#[test]
+fn mistakes_in_arguments_are_told_in_words_for_people() {
+    let city = City::of(1, QUICK);
+    let data = city.data(1).display().to_string();
+    let made = city.succeed(2, &format!("otto-node token create --role agent --data {data}"));
+    assert!(made.contains("otto-node join"), "{made}");
+    for (line, code, part) in [
+        ("otto-node token create --user ../x", 2, "a name is made of letters, digits and"),
+        ("otto nodes remove nobody", 2, "nobody is called 'nobody'"),
+    ] {
+        let ended = city.run(1, line);
+        assert_eq!(ended.code, Some(code), "{line}: {ended:?}");
+        assert!(ended.stderr.contains(part), "{line}: {ended:?}");
+    }
+    let lost = city.run(9, "otto-node serve --alone --objects file:///not/here");
+    assert!(lost.stderr.contains("object store: /not/here is no folder"), "{lost:?}");
+    let gone = city.world.path("gone").display().to_string();
+    let unread = city.run(8, &format!("otto-node restore {gone}"));
+    assert_eq!(unread.code, Some(5), "{unread:?}");
+    assert!(!city.data(8).exists(), "it leaves something behind");
     city.end();
 }
 

@@ -80,7 +80,11 @@ fn a_person_may_do_what_their_token_says_until_it_is_revoked() {
     bob.succeed("otto run");
     assert_eq!(city.world.truth(), ["from bob's machine"], "the working tree was sent");
     assert!(bob.succeed("otto nodes").contains("n1"));
-    bob.fail("otto nodes drain n1", 2, "bob may not");
+    bob.fail(
+        "otto nodes drain n1",
+        2,
+        "failed to do this as bob: only an administrator of the cluster may",
+    );
     ada.fail("otto nodes drain n1", 2, "no other voter would be left");
     assert!(bob.succeed("otto ctx").contains("* city"));
     bob.fail("otto --context citty runs", 2, "did you mean 'city'?");

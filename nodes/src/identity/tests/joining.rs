@@ -103,7 +103,7 @@ async fn a_token_that_does_not_count_is_told_why() {
     let mut signs_in = unknown.clone();
     signs_in.purpose = Purpose::SignIn;
     let cases = [
-        (expired, "it expired 0s ago"),
+        (expired, "it expired a moment ago"),
         (revoked, "it was revoked"),
         (unknown, "it was made for another cluster, or is long over"),
         (for_agents, "the token is for agent"),
