@@ -9,7 +9,7 @@ use otto_actors::ports::membership::{Membership, NotYet};
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::{Newcomer, Refusal, Wish};
 use otto_core::cluster::duty::Duty;
-use otto_core::cluster::state::{By, JoinRole, Levels, Standing, UserRole};
+use otto_core::cluster::state::{By, JoinRole, Levels, Standing};
 use otto_core::ids::{ClusterId, KeyId, NodeId, TokenHash};
 use otto_core::time::Span;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,7 +86,7 @@ fn newcomer(number: u8) -> Newcomer {
 }
 
 fn admin() -> By {
-    By { name: "ada".to_owned(), role: UserRole::Admin }
+    By::owner("ada")
 }
 
 fn found() -> Wish {

@@ -1,6 +1,6 @@
 //! Wishes: what each leads to, or why not. Who is let in is decided in `admit`.
 
-use super::command::{Measured, Newcomer, Refusal, Wish};
+use super::command::{Measured, Newcomer, Refusal, Wish, ago};
 use super::event::{Entry, Event};
 use super::state::{By, Certificate, Holder, Member, Standing, UserRole, Wanted};
 use super::{CERTIFICATE, Cluster, MAX_TOKEN, MAX_USER_TOKEN, MAX_USES, REMEMBERED, SKEW};
@@ -122,7 +122,7 @@ impl Draft {
 
     fn create_token(&mut self, wish: &Wish) -> Result<(), Refusal> {
         let Wish::CreateToken { token, role, lifetime, uses, by } = wish else { return Ok(()) };
-        administrator(by)?;
+        let by = &self.administrator(by)?;
         valid_for(*lifetime, MAX_TOKEN)?;
         if !(1..=MAX_USES).contains(uses) {
             return Err(Refusal::TokenUses { wanted: *uses, most: MAX_USES });
@@ -150,7 +150,7 @@ impl Draft {
         let Wish::CreateUserToken { token, name, role, lifetime, by } = wish else {
             return Ok(());
         };
-        administrator(by)?;
+        let by = &self.administrator(by)?;
         valid_for(*lifetime, MAX_USER_TOKEN)?;
         length(Measured::Name, name.len(), MAX_NAME)?;
         if self.cluster.tokens.contains_key(token) {
@@ -173,7 +173,7 @@ impl Draft {
     }
 
     fn revoke(&mut self, token: TokenHash, by: &By) -> Result<(), Refusal> {
-        administrator(by)?;
+        let by = &self.administrator(by)?;
         let revoked = match (self.cluster.tokens.get(&token), self.cluster.users.get(&token)) {
             (Some(token), _) => token.revoked.is_some(),
             (None, Some(token)) => token.revoked.is_some(),
@@ -246,7 +246,7 @@ impl Draft {
     }
 
     fn drain(&mut self, node: NodeId, by: &By) -> Result<(), Refusal> {
-        administrator(by)?;
+        let by = &self.administrator(by)?;
         match self.member(node)?.wanted {
             Wanted::Leave { .. } => Err(Refusal::Leaving { node }),
             Wanted::Drain => Ok(()),
@@ -259,7 +259,7 @@ impl Draft {
     }
 
     fn resume(&mut self, node: NodeId, by: &By) -> Result<(), Refusal> {
-        administrator(by)?;
+        let by = &self.administrator(by)?;
         match self.member(node)?.wanted {
             Wanted::Leave { .. } => Err(Refusal::Leaving { node }),
             Wanted::Serve => Ok(()),
@@ -271,7 +271,7 @@ impl Draft {
     }
 
     fn remove(&mut self, node: NodeId, by: &By) -> Result<(), Refusal> {
-        administrator(by)?;
+        let by = &self.administrator(by)?;
         match self.member(node)?.wanted {
             Wanted::Leave { .. } => Ok(()),
             Wanted::Serve | Wanted::Drain => {
@@ -283,7 +283,7 @@ impl Draft {
     }
 
     fn remove_agent(&mut self, agent: AgentId, by: &By) -> Result<(), Refusal> {
-        administrator(by)?;
+        let by = &self.administrator(by)?;
         if self.cluster.agents.contains_key(&agent) {
             self.push(Event::AgentRemoved { agent, by: by.name.clone(), at: self.now });
             return Ok(());
@@ -296,7 +296,7 @@ impl Draft {
     }
 
     fn raise_level(&mut self, to: u32, by: &By) -> Result<(), Refusal> {
-        administrator(by)?;
+        let by = &self.administrator(by)?;
         let level = self.cluster.level;
         if to < level {
             return Err(Refusal::LowerLevel { level, to });
@@ -338,6 +338,20 @@ impl Draft {
         Ok(())
     }
 
+    /// Whoever wishes, where they may administer the cluster. A token is looked up here: where its
+    /// bearer came in, less may be known of it by now.
+    fn administrator(&self, by: &By) -> Result<By, Refusal> {
+        let Some(token) = by.token else { return allowed(by.clone()) };
+        let user = self.cluster.users.get(&token).ok_or(Refusal::NoSuchToken)?;
+        if user.revoked.is_some() {
+            return Err(Refusal::TokenRevoked);
+        }
+        if user.expires <= self.now {
+            return Err(Refusal::TokenExpired { ago: ago(self.now, user.expires) });
+        }
+        allowed(By { name: user.name.clone(), role: user.role, token: by.token })
+    }
+
     pub(super) fn member(&self, node: NodeId) -> Result<&Member, Refusal> {
         self.cluster.node(node).ok_or(Refusal::Unknown { holder: Holder::Node(node) })
     }
@@ -367,10 +381,10 @@ impl Draft {
     }
 }
 
-fn administrator(by: &By) -> Result<(), Refusal> {
+fn allowed(by: By) -> Result<By, Refusal> {
     match by.role {
-        UserRole::Admin => Ok(()),
-        UserRole::User => Err(Refusal::NotAdmin { name: by.name.clone() }),
+        UserRole::Admin => Ok(by),
+        UserRole::User => Err(Refusal::NotAdmin { name: by.name }),
     }
 }
 

@@ -58,8 +58,19 @@ impl UserRole {
 pub struct By {
     /// The name by which the journal speaks of them.
     pub name: String,
-    /// What they may do.
+    /// What they may do, where that needs no token.
     pub role: UserRole,
+    /// What they signed in with: then it says who they are and what they may do, to whoever decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenHash>,
+}
+
+impl By {
+    /// Somebody who needs no token: whoever owns a node, or the node itself.
+    #[must_use]
+    pub fn owner(name: &str) -> Self {
+        Self { name: name.to_owned(), role: UserRole::Admin, token: None }
+    }
 }
 
 /// What a build understands: it reads everything from `oldest` on, and writes up to `newest`.

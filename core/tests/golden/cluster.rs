@@ -80,7 +80,7 @@ fn tell(wishes: &[(u64, Wish)]) -> Golden {
 }
 
 fn admin() -> By {
-    By { name: "ada".to_owned(), role: UserRole::Admin }
+    By::owner("ada")
 }
 
 fn newcomer(number: u8) -> Newcomer {

@@ -76,7 +76,7 @@ async fn write(shards: &Shards, founded: bool) {
         levels: Release::NEWEST.levels,
     };
     let (cluster, authority) = (ClusterId([1; 16]), KeyId([2; 32]));
-    let by = By { name: "ada".to_owned(), role: UserRole::Admin };
+    let by = By::owner("ada");
     let token = Wish::CreateUserToken {
         token: TokenHash([5; 32]),
         name: "bob".to_owned(),

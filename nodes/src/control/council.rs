@@ -119,14 +119,14 @@ fn explained(denial: Denial, membership: &Membership) -> ApiError {
 
 /// Who wishes, as the cluster journals it.
 fn by(principal: &Principal) -> Result<By, ApiError> {
-    let role = match principal.who {
-        Who::Owner | Who::Neighbour(_) => UserRole::Admin,
-        Who::User(role, _) => role,
+    let (role, token) = match principal.who {
+        Who::Owner | Who::Neighbour(_) => (UserRole::Admin, None),
+        Who::User(role, token) => (role, Some(token)),
         Who::Node(_) | Who::Agent(_) | Who::Lapsed(_) | Who::Stranger => {
             return Err(ApiError::Refused(format!("do this as {}", principal.name)));
         }
     };
-    Ok(By { name: principal.name.clone(), role })
+    Ok(By { name: principal.name.clone(), role, token })
 }
 
 impl From<Denial> for ApiError {

@@ -63,7 +63,7 @@ mod tests {
     use otto_core::cluster::Cluster;
     use otto_core::cluster::command::{Newcomer, Wish};
     use otto_core::cluster::event::Entry;
-    use otto_core::cluster::state::{By, JoinRole, Levels, UserRole};
+    use otto_core::cluster::state::{By, JoinRole, Levels};
     use otto_core::ids::{ClusterId, KeyId, NodeId, TokenHash};
     use otto_core::time::{Span, Timestamp};
     use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ mod tests {
             key: KeyId([number; 32]),
             levels: Levels { oldest: 1, newest: 1 },
         };
-        let by = By { name: "root".to_owned(), role: UserRole::Admin };
+        let by = By::owner("root");
         let (role, token) = (JoinRole::Control, TokenHash([1; 32]));
         let (id, authority) = (ClusterId([1; 16]), KeyId([9; 32]));
         let mut wishes = vec![

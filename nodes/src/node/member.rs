@@ -28,7 +28,7 @@ use futures::future::{join, join4};
 use futures::stream::FuturesUnordered;
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::Wish;
-use otto_core::cluster::state::{By, Holder, JoinRole, UserRole};
+use otto_core::cluster::state::{By, Holder, JoinRole};
 use otto_core::ids::{KeyId, NodeId, ShardId};
 use otto_core::journal::EntityId;
 use otto_core::time::Span;
@@ -331,7 +331,7 @@ async fn invite(admission: Arc<dyn Admission>, authority: KeyId) -> Option<Strin
         role: JoinRole::Control,
         lifetime: TOKEN,
         uses: 1,
-        by: By { name: "otto-node serve".to_owned(), role: UserRole::Admin },
+        by: By::owner("otto-node serve"),
     };
     match admission.wish(wish).await {
         Ok(_) => Some(token.reveal().to_string()),

@@ -119,7 +119,7 @@ const EXPIRED: TokenHash = TokenHash([4; 32]);
 
 /// The porter of a cluster in which these tokens were made.
 fn porter() -> Porter {
-    let by = || By { name: "root".to_owned(), role: UserRole::Admin };
+    let by = || By::owner("root");
     let founder = Newcomer {
         name: "n1".to_owned(),
         addresses: Vec::new(),

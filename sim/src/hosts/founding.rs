@@ -6,7 +6,7 @@
 use crate::history::{Fact, History};
 use crate::planted::Bug;
 use otto_core::cluster::command::{Newcomer, Wish};
-use otto_core::cluster::state::{By, Holder, JoinRole, Levels, UserRole};
+use otto_core::cluster::state::{By, Holder, JoinRole, Levels};
 use otto_core::ids::{ClusterId, KeyId, NodeId, TokenHash};
 use otto_core::time::Span;
 use otto_nodes::identity::door::Admission;
@@ -43,7 +43,7 @@ impl Papers {
 
 /// Who the operator is.
 pub(crate) fn operator() -> By {
-    By { name: "operator".to_owned(), role: UserRole::Admin }
+    By::owner("operator")
 }
 
 /// Founds the cluster, and makes the token for so many others. It may be done again.

@@ -163,7 +163,7 @@ fn leaders_are_cut_off(cluster: &Cluster, wish: &Wish, now: Timestamp) -> Answer
 fn anybody_administers(cluster: &Cluster, wish: &Wish, now: Timestamp) -> Answer {
     let mut wish = wish.clone();
     if let Wish::RevokeToken { by, .. } | Wish::RaiseLevel { by, .. } = &mut wish {
-        *by = By { name: by.name.clone(), role: UserRole::Admin };
+        *by = By { role: UserRole::Admin, ..by.clone() };
     }
     heart(cluster, &wish, now)
 }

@@ -6,7 +6,7 @@ use super::world::{
 };
 use crate::cluster::command::{Refusal, Started, Wish};
 use crate::cluster::duty::Duty;
-use crate::cluster::state::{Holder, JoinRole, Levels, Start, UserRole};
+use crate::cluster::state::{By, Holder, JoinRole, Levels, Start, UserRole};
 use crate::cluster::survival::Survival;
 use crate::cluster::{Cluster, MAX_TOKEN, MAX_USER_TOKEN};
 use crate::ids::NodeId;
@@ -88,6 +88,41 @@ fn tokens_have_bounds() {
     let mut world = earlier;
     assert!(granted(&mut world, &Wish::RevokeToken { token: token(2), by: admin() }));
     assert_eq!(user(&world), None, "it was revoked");
+}
+
+#[test]
+fn who_wishes_is_looked_up_by_their_token_where_it_is_decided() {
+    let mut world = after(&[]);
+    for (number, name, role) in [(2, "bob", UserRole::User), (3, "ada", UserRole::Admin)] {
+        let (token, name, lifetime) = (token(number), name.to_owned(), Span::hours(1));
+        let made = Wish::CreateUserToken { token, name, role, lifetime, by: admin() };
+        assert!(granted(&mut world, &made));
+    }
+    // Whatever the node says where they came in.
+    let claims =
+        |number: u8| By { name: "somebody".to_owned(), token: Some(token(number)), ..admin() };
+    let create = |number: u8, by: By| {
+        let Wish::CreateToken { token, role, lifetime, uses, .. } =
+            create(number, JoinRole::Agent, 1)
+        else {
+            panic!("it makes a token")
+        };
+        Wish::CreateToken { token, role, lifetime, uses, by }
+    };
+    let raised = create(4, claims(2));
+    assert_eq!(refused(&mut world, &raised), Refusal::NotAdmin { name: "bob".to_owned() });
+    assert!(granted(&mut world, &create(5, claims(3))));
+    let made = world.cluster.tokens().find(|(made, _)| *made == token(5)).expect("it was made");
+    assert_eq!(made.1.by, "ada", "the token says who it was");
+    assert_eq!(refused(&mut world, &create(6, claims(9))), Refusal::NoSuchToken);
+    let earlier = world.clone();
+    world.now = START.after(Span::hours(2));
+    let late = refused(&mut world, &create(7, claims(3)));
+    assert_eq!(late, Refusal::TokenExpired { ago: Span::hours(1) });
+    let mut world = earlier;
+    assert!(granted(&mut world, &Wish::RevokeToken { token: token(3), by: admin() }));
+    let revoked = refused(&mut world, &create(8, claims(3)));
+    assert_eq!(revoked, Refusal::TokenRevoked);
 }
 
 #[test]

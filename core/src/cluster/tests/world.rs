@@ -38,7 +38,7 @@ pub(super) fn agent(number: u8) -> AgentId {
 }
 
 pub(super) fn by(role: UserRole) -> By {
-    By { name: role.word().to_owned(), role }
+    By { name: role.word().to_owned(), role, token: None }
 }
 
 pub(super) fn admin() -> By {

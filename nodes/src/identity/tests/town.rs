@@ -139,7 +139,7 @@ fn introduced(name: &str) -> Introduction {
 }
 
 pub(super) fn admin() -> By {
-    By { name: "ada".to_owned(), role: UserRole::Admin }
+    By::owner("ada")
 }
 
 impl Town {
