@@ -60,7 +60,8 @@ pub struct By {
     pub name: String,
     /// What they may do, where that needs no token.
     pub role: UserRole,
-    /// What they signed in with: then it says who they are and what they may do, to whoever decides.
+    /// What they signed in with: it then says who they are and what they may do, where it is
+    /// decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenHash>,
 }

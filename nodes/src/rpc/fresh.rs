@@ -1,9 +1,10 @@
 //! Whom a token signs in, as the cluster knows it now: a node's own register may be behind by any
 //! time, for it may be cut off.
 //!
-//! Nobody is turned away for a token of which this node did not hear yet, and nobody is answered for
-//! one that was revoked more than [`TRUSTED`] ago: the register counts for so long after whoever
-//! leads the cluster was asked for it. So a revocation is in force everywhere when that has passed.
+//! Nobody is turned away for a token of which this node did not hear yet, and nobody is answered
+//! for one that was revoked more than [`TRUSTED`] ago: the register counts for so long after
+//! whoever leads the cluster was asked for it. So a revocation is in force everywhere when that has
+//! passed.
 
 use crate::control::Majority;
 use crate::identity::door::Admission;

@@ -116,8 +116,8 @@ pub const ALLOWED: &[(&str, &[Rank])] = &[
     ("JoinCalls.renew", &[Rank::Node, Rank::Agent, Rank::Lapsed]),
 ];
 
-/// What is answered from what this node knows by itself, where the cluster cannot be asked whether a
-/// token still counts: whoever has to mend it must see something.
+/// What is answered from what this node knows by itself, where the cluster cannot be asked whether
+/// a token still counts: whoever has to mend it must see something.
 const RECALLED: &[&str] = &["ClientCalls.cluster", "ClientCalls.addresses", "ClientCalls.status"];
 
 /// Who may open a connection for a role at all, before any call: a better answer than to refuse
