@@ -166,18 +166,21 @@ pub fn recognise(listing: &Listing) -> Vec<Convention> {
 pub fn passed_over(listing: &Listing) -> Vec<String> {
     let known = [
         (
+            "npm",
             "package.json",
             "has no dependencies, and none of the scripts lint, typecheck, check, \
           test, build",
         ),
         (
+            "make",
             "Makefile",
             "has none of the targets check, test, build, all, and makes nothing by itself \
           that may be made unasked",
         ),
     ];
-    let there = known.iter().filter(|(file, _)| listing.has(file));
-    there.map(|(file, lacks)| format!("{file} {lacks}")).collect()
+    let suggests = |convention: &str| named(convention, listing).is_some();
+    let there = known.iter().filter(|(by, file, _)| listing.has(file) && !suggests(by));
+    there.map(|(_, file, lacks)| format!("{file} {lacks}")).collect()
 }
 
 /// The convention of this name, where the repository follows it.

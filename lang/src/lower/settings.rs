@@ -17,7 +17,7 @@ impl Lowering<'_> {
     ) -> BTreeMap<String, String> {
         let mut settings = BTreeMap::new();
         let Some(body) = self.block(statement, "NAME = 'value'") else { return settings };
-        let mut met = BTreeMap::new();
+        let (mut met, mut unknown) = (BTreeMap::new(), Vec::new());
         for setting in &body.statements {
             let Some(value) = self.property(setting, "'value'") else { continue };
             if !self.once(&mut met, setting) || !self.may_be_set(setting) {
@@ -25,9 +25,11 @@ impl Lowering<'_> {
             }
             match self.setting(value, scope) {
                 Some(value) => drop(settings.insert(setting.name.text.clone(), value)),
-                None => drop(self.unknown_settings.insert(setting.name.text.clone())),
+                None => unknown.push(setting.name.text.clone()),
             }
         }
+        // They can be seen from further inside, not from beside them.
+        self.unknown_settings.extend(unknown);
         settings
     }
 

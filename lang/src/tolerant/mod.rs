@@ -155,13 +155,14 @@ impl Copy {
 
 impl Origin for Copy {
     fn place(&self, start: usize, end: usize) -> Place {
-        let within = |at: usize| {
-            let (from, _, place) = self.origins.get(self.token_at(at))?;
-            Some((place.start + at.saturating_sub(*from)).min(place.end))
-        };
+        let token = |at: usize| self.origins.get(self.token_at(at));
         let last = self.origins.last().map_or(0, |(_, _, place)| place.end);
-        let from = within(start).unwrap_or(last);
-        let to = within(end.saturating_sub(1)).map_or(last, |at| at + 1);
+        // What was put in has no length in the author's text.
+        let in_text = |at: usize, (begins, _, place): &(usize, usize, Place)| {
+            (place.start + at.saturating_sub(*begins)).min(place.end)
+        };
+        let from = token(start).map_or(last, |token| in_text(start, token));
+        let to = token(end.saturating_sub(1)).map_or(last, |token| in_text(end, token));
         Place { start: from, end: to.max(from) }
     }
 }

@@ -20,7 +20,8 @@ fn finds(pipeline: &str, expected: &[&str]) {
 #[test]
 fn what_depends_on_a_value_that_is_not_known_is_not_judged() {
     finds("settings { T = params.target } steps { sh 'x' }", &[]);
-    finds("settings { T = params.target S = settings.T } steps { sh 'x' }", &[]);
+    let inside = "stage('A') { settings { S = settings.T } steps { sh 'x' } }";
+    finds(&format!("settings {{ T = params.target }} {inside}"), &[]);
     finds("timeout = params.target steps { echo \"${params.target}\" }", &[]);
     finds("stage('A') { when (params.jobs > 3 && params.target == 'x') steps { sh 'x' } }", &[]);
     finds("stage('A') { steps { dir \"${params.target}\" { sh 'x' } } }", &[]);
@@ -39,6 +40,7 @@ fn what_does_not_depend_on_it_is() {
     let each = "each(t in [params.target]) { stage(\"T ${t}\") { steps { shh \"${t}\" } } }";
     finds(each, &["OTTO0501"]);
     finds("stage('A') { steps { dir \"${params.target}\" { shh 'x' } } }", &["OTTO0501"]);
+    finds("settings { T = params.target S = settings.T } steps { sh 'x' }", &["OTTO0302"]);
     finds("steps { echo \"${params.traget}\" }", &["OTTO0302"]);
 }
 

@@ -135,6 +135,16 @@ proptest! {
     }
 }
 
+/// A statement whose end was put there ends where the text ends.
+#[test]
+fn what_is_never_closed_has_its_place_in_the_text() {
+    let codes: Vec<&str> = read("pipeline { stage('A') { runtime { docker { image = 'x'")
+        .iter()
+        .map(|problem| problem.id.code())
+        .collect();
+    assert!(codes.contains(&"OTTO0901"), "{codes:?}");
+}
+
 #[test]
 fn nothing_that_is_long_is_deep() {
     for piece in ["a && ", "!a == b || ", "!", "'x', ", "[1], ", "a.", "b('x') ", "sh 'x', "] {

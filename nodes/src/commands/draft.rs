@@ -275,8 +275,8 @@ pub(super) fn count(problems: &[Diagnostic], file: &str) -> String {
     format!("{mistakes} in {file}{}", first.unwrap_or_default())
 }
 
-/// Everything that is wrong with a file. Its parameters need no values; those that are given and are
-/// its own are checked.
+/// Everything that is wrong with a file. Its parameters need no values; those that are given and
+/// are its own are checked.
 ///
 /// # Errors
 /// When a step library that it uses is wrong, or it leaves the pipeline to conventions that the

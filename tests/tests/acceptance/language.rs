@@ -68,7 +68,7 @@ parameters {
   jobs   { type = number }
 }
 pipeline {
-  settings { TARGET = params.target  SHORT = settings.TARGET }
+  settings { TARGET = params.target }
   stage(\"To ${params.target}\") {
     when (params.jobs > 'many')
     timeout = params.target
