@@ -153,7 +153,7 @@ function drawMessages(pen, x) {
 }
 
 function drawMoments(pen, x) {
-  let labelled = -Infinity;
+  const labels = [];  // What the world does, where it is said.
   pen.font = "11px system-ui";
   for (const moment of data.moments) {
     const [at, host, kind, text] = moment;
@@ -170,11 +170,7 @@ function drawMoments(pen, x) {
       pen.lineTo(left + 8, top + 6);
       pen.lineTo(left, top + 10);
       pen.fill();
-      const said = text.replace("FAULT ", "").replace("mark: ", "");
-      if (host === 0 && left > labelled) {
-        pen.fillText(said, left + 10, top + 10);
-        labelled = left + 16 + pen.measureText(said).width;
-      }
+      if (host === 0) labels.push([left, text.replace("FAULT ", "").replace("mark: ", "")]);
     } else {
       pen.fillRect(left - 1, top + 3, 2, kind === "process" ? 6 : 11);
     }
@@ -187,6 +183,13 @@ function drawMoments(pen, x) {
     hits.push({ left: left - 3, right: left + 5, top, low: top + 14, moment,
                 text: `${data.hosts[host][0]} at ${seconds(at)} s\n${text}` });
   }
+  pen.fillStyle = colour("ink");
+  labels.forEach(([left, said], index) => {
+    const [next] = labels[index + 1] ?? [Infinity];
+    let shown = said;
+    while (shown && left + 12 + pen.measureText(shown).width > next) shown = shown.slice(0, -4);
+    if (shown) pen.fillText(shown === said ? said : shown + "…", left + 10, tops[0] + 10);
+  });
 }
 
 function drawOverview() {
