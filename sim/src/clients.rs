@@ -28,8 +28,8 @@ const PAUSE: Duration = Duration::from_millis(700);
 pub const PROBE: &str = "probe-";
 /// The plan that is submitted then.
 pub const PROBED: &str = "one";
-/// How many runs are listed at once, which is more than there are.
-const ALL_RUNS: u32 = 200;
+/// How many runs are listed at once: the newest, where there are more.
+pub const LISTED: u32 = 200;
 
 /// How far the clients are.
 #[derive(Clone, Debug, Default)]
@@ -104,7 +104,7 @@ impl Work {
     /// Lists all runs, now of one node and now of another, until it is ended.
     async fn list(self) {
         let clients: Vec<Client> = (0..self.machines).map(client_of).collect();
-        let wish = ListRuns { project: Some(PROJECT.to_owned()), before: None, limit: ALL_RUNS };
+        let wish = ListRuns { project: Some(PROJECT.to_owned()), before: None, limit: LISTED };
         loop {
             sleep(PAUSE + Duration::from_millis(random_below(2_000))).await;
             let chosen = usize::try_from(random_below(clients.len() as u64)).unwrap_or(0);

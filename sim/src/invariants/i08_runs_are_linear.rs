@@ -9,6 +9,7 @@
 //! pass: Gibbons and Korach, "Testing Shared Memories", SIAM Journal on Computing 1997.
 
 use super::Invariant;
+use crate::clients::LISTED;
 use crate::ending::Ending;
 use crate::history::{Answer, Fact, Moment};
 use otto_core::ids::RunId;
@@ -46,7 +47,8 @@ fn lists(history: &[Moment]) -> Vec<String> {
         let Fact::Listed { asked_ms, runs } = &moment.fact else { continue };
         let numbers: Vec<u64> = runs.iter().map(|(run, _)| run.number).collect();
         let upto = numbers.first().copied().unwrap_or(0);
-        if !numbers.iter().rev().copied().eq(1..=upto) {
+        let first = upto.saturating_sub(u64::from(LISTED)) + 1;
+        if !numbers.iter().rev().copied().eq(first..=upto) {
             found.push(format!(
                 "a list that was shown at {} ms is not the runs up to its newest: {numbers:?}",
                 moment.at_ms
@@ -153,7 +155,7 @@ fn outcomes(history: &[Moment]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::violations;
+    use super::{LISTED, violations};
     use crate::ending::Ending;
     use crate::history::{Answer, Fact, Moment};
     use otto_core::ids::{ProjectId, RunId};
@@ -216,5 +218,22 @@ mod tests {
             let found = violations(history, &Ending::default());
             assert_eq!(found.is_empty(), is_linear, "{case}: {found:?}");
         }
+    }
+
+    #[test]
+    fn of_many_runs_the_newest_are_listed() {
+        let many = u64::from(LISTED) + 4;
+        let all = (1..=many)
+            .flat_map(|number| [submits(number, number), submitted(number, number, number)]);
+        let all: Vec<Moment> = all.collect();
+        let linear = |oldest: u64| {
+            let numbers: Vec<u64> = (oldest..=many).rev().collect();
+            let mut history = all.clone();
+            history.push(listed(many, many + 1, &numbers));
+            violations(&history, &Ending::default()).is_empty()
+        };
+        assert!(linear(5));
+        assert!(!linear(6), "one is missing");
+        assert!(!linear(4), "one too many");
     }
 }
