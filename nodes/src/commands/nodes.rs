@@ -139,9 +139,12 @@ fn table(view: &ClusterView, paint: Paint) -> String {
     let survival =
         if view.survival.is_worrying() { paint.warning(&survival) } else { paint.good(&survival) };
     let survives = view.survival.losses.is_some_and(|losses| losses > 0);
-    let store = if survives && !view.shared_store { "; logs and artifacts do not" } else { "" };
+    let store = if survives && !view.shared_store { ONE_COPY } else { "" };
     text + &format!("{agents}\n{survival}{store}\n")
 }
+
+/// What becomes of logs and artifacts when a node is lost, where no store is shared by all.
+const ONE_COPY: &str = "; logs and artifacts where another node has a copy";
 
 /// What a node does, in words.
 fn state(node: &NodeView) -> String {

@@ -15,7 +15,7 @@ use super::shards::{OpenShard, leader};
 use crate::replica::Standing;
 use crate::rpc::api::{AgentView, ApiError, Listed, ReadBlob};
 use crate::rpc::client_door::ClientDoor;
-use crate::rpc::kept::{AskKept, Kept};
+use crate::rpc::kept::{AskKept, KeepLog, Kept};
 use crate::rpc::service::{ClientCalls, ClientCallsRequest, ClientCallsResponse};
 use crate::rpc::vouched::Vouched;
 use crate::wire::frame::{MAX_BLOB_PART, MAX_REQUEST};
@@ -59,6 +59,9 @@ pub trait Hops: fmt::Debug + Send + Sync + 'static {
 
     /// What a node keeps in its own folders.
     async fn kept(&self, address: &str, ask: AskKept) -> Result<Kept, HopError>;
+
+    /// Has a node keep a part of a sealed log; answers how much of it is there then.
+    async fn keep_log(&self, address: &str, part: KeepLog) -> Result<u64, HopError>;
 }
 
 /// Why another node did not answer a call.

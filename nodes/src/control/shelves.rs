@@ -2,18 +2,21 @@
 //!
 //! A blob that comes in here goes to all other nodes that answer, so that whichever leads next can
 //! hand it to an agent. A log stays with the node that took it, and is read from there; an agent
-//! sends it anew to whoever leads next, until it is sealed. What is sealed and was on one node
-//! alone is lost with it: for that there is the shared store.
+//! sends it anew to whoever leads next, until it is sealed. One that is sealed goes to one other
+//! node that answers, so that the loss of either loses nothing. Where none does, or both are lost,
+//! it is lost with them: for that there is the shared store.
 
 use super::forward::{HopError, Neighbours};
 use crate::rpc::api::ReadBlob;
-use crate::rpc::kept::{AskKept, Kept};
+use crate::rpc::kept::{AskKept, KeepLog, Kept};
+use crate::wire::frame::MAX_LOG_PART;
 use async_trait::async_trait;
 use futures::future::join_all;
 use otto_actors::ports::blobs::{BlobError, Blobs, SharedBlobs};
 use otto_actors::ports::control::BlobPart;
 use otto_actors::ports::logs::{LogError, LogId, Logs, SharedLogs};
 use otto_core::ids::{Digest, NodeId};
+use serde_bytes::ByteBuf;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -47,6 +50,12 @@ impl Shelves {
         awake.map(|(node, address)| (*node, address.clone())).collect()
     }
 
+    /// Leaves a node alone for a while.
+    fn rest(&self, node: NodeId) {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.insert(node, Instant::now() + REST);
+    }
+
     /// Asks all of them at once; answers what came, and whether nobody was left out.
     async fn ask(&self, ask: AskKept) -> (Vec<Kept>, bool) {
         let others = {
@@ -67,8 +76,7 @@ impl Shelves {
                     Err(_) => format!("no answer in {} s", ALLOWED.as_secs()),
                 };
                 tracing::info!(%node, %cause, "a neighbour does not say what it keeps");
-                let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-                resting.insert(node, Instant::now() + REST);
+                self.rest(node);
                 None
             }
         });
@@ -141,6 +149,55 @@ impl LogsOfAll {
     pub(super) fn new(own: SharedLogs, neighbours: Neighbours) -> Self {
         Self { own, shelves: Shelves::new(neighbours) }
     }
+
+    /// Has another node keep a sealed log, too: the first that answers, in a ring of all, so that
+    /// copies are spread. An agent that grows tired meanwhile asks again, and it goes on then.
+    async fn copy(&self, log: LogId, length: u64) {
+        let me = self.shelves.neighbours.node;
+        let (before, behind): (Vec<_>, Vec<_>) =
+            self.shelves.awake().into_iter().partition(|(node, _)| *node < me);
+        for (node, address) in behind.into_iter().chain(before) {
+            match self.copy_to((node, &address), log, length).await {
+                Ok(()) => return,
+                Err(cause) => {
+                    tracing::info!(%node, ?log, %cause, "a sealed log was not copied there");
+                }
+            }
+        }
+    }
+
+    async fn copy_to(&self, to: (NodeId, &str), log: LogId, length: u64) -> Result<(), String> {
+        let mut there = self.send(to, log, 0, Vec::new(), length).await?;
+        while there < length {
+            let bytes = self.own.read(log, there, MAX_LOG_PART).await;
+            let bytes = bytes.map_err(|error| format!("failed to {error}"))?;
+            let kept = self.send(to, log, there, bytes, length).await?;
+            if kept <= there {
+                return Err(format!("it has {kept} bytes of {length}, and takes no more"));
+            }
+            there = kept;
+        }
+        Ok(())
+    }
+
+    /// Sends a part; answers how much of the log is there then.
+    async fn send(
+        &self,
+        (node, address): (NodeId, &str),
+        log: LogId,
+        offset: u64,
+        bytes: Vec<u8>,
+        length: u64,
+    ) -> Result<u64, String> {
+        let LogId { run, stage, attempt } = log;
+        let part = KeepLog { run, stage, attempt, offset, bytes: ByteBuf::from(bytes), length };
+        let asked = timeout(ALLOWED, self.shelves.neighbours.hops.keep_log(address, part)).await;
+        let asked = asked.map_err(|_| {
+            self.shelves.rest(node);
+            format!("no answer in {} s", ALLOWED.as_secs())
+        })?;
+        asked.map_err(|error| error.to_string())
+    }
 }
 
 #[async_trait]
@@ -150,7 +207,11 @@ impl Logs for LogsOfAll {
     }
 
     async fn seal(&self, log: LogId, length: u64) -> Result<bool, LogError> {
-        self.own.seal(log, length).await
+        let sealed = self.own.seal(log, length).await?;
+        if sealed && length > 0 {
+            self.copy(log, length).await;
+        }
+        Ok(sealed)
     }
 
     async fn read(&self, log: LogId, offset: u64, limit: usize) -> Result<Vec<u8>, LogError> {

@@ -40,6 +40,23 @@ pub enum AskKept {
     },
 }
 
+/// A part of an attempt's log that another node has sealed, for this one to keep, too.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeepLog {
+    /// The run.
+    pub run: RunId,
+    /// The stage.
+    pub stage: StageId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Where these bytes belong.
+    pub offset: u64,
+    /// None of them only asks how much of it is there.
+    pub bytes: ByteBuf,
+    /// How many bytes all of it has, for good.
+    pub length: u64,
+}
+
 /// What a node keeps.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,7 +2,7 @@
 
 use super::api::ApiError;
 use super::client_door::{ClientDoor, SharedClientSide, check_blob_part};
-use super::kept::{AskKept, Kept};
+use super::kept::{AskKept, KeepLog, Kept};
 use super::porter::Porter;
 use super::service::{
     ClientCalls, ClientCallsRequest, ClientCallsResponse, ClusterError, PeerCalls,
@@ -13,7 +13,7 @@ use crate::replica::{PeerAnswer, PeerCall, PeerSide};
 use crate::wire::frame::{MAX_BLOB_PART, MAX_LOG_PART};
 use otto_actors::cluster::ClusterSide;
 use otto_actors::ports::blobs::{BlobError, SharedBlobs};
-use otto_actors::ports::logs::{LogId, SharedLogs};
+use otto_actors::ports::logs::{LogError, LogId, SharedLogs};
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::Wish;
 use otto_core::ids::{NodeId, ShardId};
@@ -92,12 +92,17 @@ impl PeerCalls for PeerDoor {
             None => Ok(Kept::Absent),
         }
     }
+    async fn keep_log(self, _: Context, part: KeepLog) -> Result<u64, ApiError> {
+        match &self.keeping {
+            Some(keeping) => keeping.keep_log(part).await,
+            None => Err(ApiError::NotReady("it keeps nothing yet".to_owned())),
+        }
+    }
 }
 
 impl Keeping {
     async fn answer(&self, ask: AskKept) -> Result<Kept, ApiError> {
         let there = |there: bool| if there { Kept::There } else { Kept::Absent };
-        let failed = |error: otto_actors::ports::logs::LogError| ApiError::Store(error.to_string());
         Ok(match ask {
             AskKept::HasBlob(digest) => there(self.blobs.has(digest).await?),
             AskKept::ReadBlob(read) => {
@@ -117,13 +122,32 @@ impl Keeping {
             AskKept::ReadLog { run, stage, attempt, offset, limit } => {
                 let limit = usize::try_from(limit).unwrap_or(MAX_LOG_PART).min(MAX_LOG_PART);
                 let log = LogId { run, stage, attempt };
-                let bytes = self.logs.read(log, offset, limit).await.map_err(failed)?;
+                let bytes = self.logs.read(log, offset, limit).await.map_err(unkept)?;
                 Kept::Bytes(ByteBuf::from(bytes))
             }
             AskKept::LogLength { run, stage, attempt } => {
                 let log = LogId { run, stage, attempt };
-                Kept::Length(self.logs.length(log).await.map_err(failed)?)
+                Kept::Length(self.logs.length(log).await.map_err(unkept)?)
             }
         })
     }
+
+    /// Takes a part of a log that is whole elsewhere, and seals it with the last one.
+    async fn keep_log(&self, part: KeepLog) -> Result<u64, ApiError> {
+        let KeepLog { run, stage, attempt, offset, bytes, length } = part;
+        let log = LogId { run, stage, attempt };
+        if bytes.len() > MAX_LOG_PART || offset.saturating_add(bytes.len() as u64) > length {
+            return Err(ApiError::Invalid("keep a log that is longer than its length".to_owned()));
+        }
+        let there = self.logs.append(log, offset, &bytes).await.map_err(unkept)?;
+        if there == length && !self.logs.seal(log, length).await.map_err(unkept)? {
+            return Err(ApiError::NotReady("the log grows here".to_owned()));
+        }
+        Ok(there)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it turns one error into another")]
+fn unkept(error: LogError) -> ApiError {
+    ApiError::Store(error.to_string())
 }

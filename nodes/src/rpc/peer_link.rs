@@ -1,7 +1,7 @@
 //! Replication's calls to other control processes: one connection to each, for all groups.
 
 use super::api::ApiError;
-use super::kept::{AskKept, Kept};
+use super::kept::{AskKept, KeepLog, Kept};
 use super::link::{Link, Open};
 use super::service::{ClientCallsRequest, ClientCallsResponse, ClusterError, PeerCallsClient};
 use super::vouched::Vouched;
@@ -224,6 +224,12 @@ impl Hops for PeerLinks {
     async fn kept(&self, address: &str, ask: AskKept) -> Result<Kept, HopError> {
         let call = |calls: PeerCallsClient, context| async move { calls.kept(context, ask).await };
         sorted(self.link(address).call("PeerCalls.kept", call, deadline::USUAL).await)
+    }
+
+    async fn keep_log(&self, address: &str, part: KeepLog) -> Result<u64, HopError> {
+        let call =
+            |calls: PeerCallsClient, context| async move { calls.keep_log(context, part).await };
+        sorted(self.link(address).call("PeerCalls.keep_log", call, deadline::USUAL).await)
     }
 }
 

@@ -111,6 +111,7 @@ pub const ALLOWED: &[(&str, &[Rank])] = &[
     ("PeerCalls.clock", &[Rank::Node]),
     ("PeerCalls.reach", &[Rank::Node]),
     ("PeerCalls.kept", &[Rank::Node]),
+    ("PeerCalls.keep_log", &[Rank::Node]),
     ("JoinCalls.join", &[Rank::Stranger]),
     ("JoinCalls.enrol", &[Rank::Node]),
     ("JoinCalls.renew", &[Rank::Node, Rank::Agent, Rank::Lapsed]),

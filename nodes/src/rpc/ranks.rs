@@ -55,6 +55,7 @@ const SAID: &str = "
     PeerCalls.clock            Node
     PeerCalls.reach            Node
     PeerCalls.kept             Node
+    PeerCalls.keep_log         Node
     JoinCalls.join             Stranger
     JoinCalls.enrol            Node
     JoinCalls.renew            Node Agent Lapsed

@@ -7,7 +7,7 @@ use super::api::{
 use super::backup::{BackUp, BackedUp};
 use super::cluster::{ChangeMember, ClusterView, NewToken, TokenView};
 use super::join::{Enrol, Join, JoinError, Joined, Renew};
-use super::kept::{AskKept, Kept};
+use super::kept::{AskKept, KeepLog, Kept};
 use super::vouched::Vouched;
 use crate::replica::{PeerAnswer, PeerCall};
 use otto_actors::cluster::Denial;
@@ -91,6 +91,8 @@ pub trait PeerCalls {
     async fn reach(shard: ShardId) -> Result<u64, ApiError>;
     /// What the node keeps in its own folders.
     async fn kept(ask: AskKept) -> Result<Kept, ApiError>;
+    /// Has the node keep a part of a sealed log; answers how much of it is there then.
+    async fn keep_log(part: KeepLog) -> Result<u64, ApiError>;
 }
 
 /// Why the cluster did not do or tell what another node asked for.

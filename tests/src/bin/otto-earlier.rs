@@ -6,11 +6,11 @@ use otto_core::cluster::state::Levels;
 use otto_nodes::wire::release::Release;
 use std::process::ExitCode;
 
-/// It knows nothing of what the second level added.
+/// It knows nothing of what the second level added, and keeps no log for another node.
 const EARLIER: Release = Release {
     version: "0.0.9",
     levels: Levels { oldest: level::FIRST, newest: level::FIRST },
-    lacks: &[],
+    lacks: &["PeerCalls.keep_log"],
 };
 
 fn main() -> ExitCode {

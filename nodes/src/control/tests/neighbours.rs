@@ -316,6 +316,22 @@ async fn a_log_is_read_whole_wherever_its_shard_is_led_by_then() {
 }
 
 #[tokio::test]
+async fn a_sealed_log_outlives_the_node_that_took_it() {
+    let mut town = Town::new().await;
+    let ann = town.client(0, "ann");
+    let run = ann.submit_plan(&project(ShardId(1)), "k", &plan(10), None).await.unwrap().run;
+    let agent = town.agent(1);
+    let assignment = take(&agent).await;
+    finish(&agent, &assignment, Outcome::Success).await;
+    town.controls[1].abort();
+    town.elect(ShardId(1), 0);
+    let mut log = ann.log(run, assignment.lease.stage, assignment.lease.attempt, 0);
+    assert_eq!(log.next().await.unwrap().unwrap(), b"hello\n");
+    assert_eq!(log.next().await.unwrap(), None);
+    assert_eq!(log.end(), Some(LogEnd::Whole));
+}
+
+#[tokio::test]
 async fn nobody_is_answered_elsewhere_whom_that_node_does_not_know() {
     let town = Town::new().await;
     let ways = Ways { doors: town.doors.clone(), node: NodeId(0) };

@@ -6,7 +6,7 @@
 use super::{Frames, RUN, STAGE};
 use crate::replica::{PeerAnswer, PeerCall};
 use crate::rpc::api::{ApiError, ReadBlob};
-use crate::rpc::kept::{AskKept, Kept};
+use crate::rpc::kept::{AskKept, KeepLog, Kept};
 use crate::rpc::service::{
     ClientCallsRequest, ClientCallsResponse, ClusterError, PeerCallsRequest, PeerCallsResponse,
 };
@@ -154,4 +154,8 @@ fn kept(frames: &mut Frames) {
     for (name, kept) in answered {
         frames.response(name, Ok(Resp::Kept(Ok(kept))));
     }
+    let bytes = ByteBuf::from(vec![1]);
+    let part = KeepLog { run, stage, attempt, offset: 4, bytes, length: 5 };
+    frames.request("peer keep log", Req::KeepLog { part });
+    frames.response("peer keeps log", Ok(Resp::KeepLog(Ok(5))));
 }
