@@ -131,7 +131,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Begins a file, for its owner alone.
-    pub(super) fn begin(path: &Path, picture: &Picture) -> Result<Self, FileError> {
+    pub(super) fn begin(path: &Path) -> Result<Self, FileError> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".part");
         let fresh = path.with_file_name(name);
@@ -144,8 +144,12 @@ impl Writer {
         let mut writer = Self { path, fresh, file, chain, records: 0, bytes: 0 };
         writer.bytes(MAGIC)?;
         writer.bytes(&FORMAT.to_be_bytes())?;
-        writer.record(&Record::Header(picture.clone()))?;
         Ok(writer)
+    }
+
+    /// Says what it is a backup of. This comes first.
+    pub(super) fn header(&mut self, picture: &Picture) -> Result<(), FileError> {
+        self.record(&Record::Header(picture.clone()))
     }
 
     /// Adds rows of the how-manieth shard.
@@ -219,7 +223,8 @@ impl Reader {
         }
         let mut format = [0; 4];
         if !fill(&mut file, &mut format).map_err(failed)? {
-            return Err(foreign());
+            let (at, cause) = (MAGIC.len() as u64, "its end is missing".to_owned());
+            return Err(FileError::Damaged { path: path.to_owned(), at, cause });
         }
         let found = u32::from_be_bytes(format);
         if found > FORMAT {

@@ -22,6 +22,8 @@ use tokio::time::{Instant, sleep};
 const MOST: usize = 4;
 /// A picture of which nobody asks for a part for so long is let go.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// One of which nobody asked for a part for so long gives way to a new one.
+const IDLE: Duration = Duration::from_secs(10);
 /// How long this node may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(20);
 /// The pause before it is looked at again.
@@ -110,7 +112,10 @@ impl Pictures {
 
     /// Up to which entry a shard is agreed on now.
     async fn agreed(&self, shard: ShardId) -> Result<u64, ApiError> {
-        let leader = match self.archive.reach(shard).await.map_err(ApiError::NotReady)? {
+        let nobody = |cause| {
+            ApiError::NotReady(format!("what shard {shard} has agreed on is not known ({cause})"))
+        };
+        let leader = match self.archive.reach(shard).await.map_err(nobody)? {
             Reach::Here(index) => return Ok(index),
             Reach::LedBy(leader) => leader,
         };
@@ -139,7 +144,8 @@ impl Pictures {
             contents.map(|it| Content { shard: it.shard, term: it.term, index: it.index });
         let mut kept = self.kept();
         if kept.pictures.len() >= MOST {
-            kept.pictures.retain(|_, one| !one.over);
+            // Whoever copies asks all the time; who stopped has most likely failed.
+            kept.pictures.retain(|_, one| !one.over && one.asked.elapsed() < IDLE);
         }
         if kept.pictures.len() >= MOST {
             let retry_after_ms = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);

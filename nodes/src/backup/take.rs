@@ -1,7 +1,8 @@
 //! From a node to a file: a picture is read part by part, and written down.
 
 use super::file::Writer;
-use crate::client::Client;
+use crate::client::{Client, ClientError};
+use crate::rpc::api::ApiError;
 use crate::rpc::backup::{BackUp, BackedUp, Cursor, Picture};
 use crate::wire::hello::Refused;
 use std::path::Path;
@@ -12,11 +13,13 @@ use std::path::Path;
 /// # Errors
 /// Why there is no backup, for people. Nothing is at the path then.
 pub(crate) async fn take(client: &Client, path: &Path) -> Result<(Picture, u64), Refused> {
+    // Where nothing can be written, the node is not asked: it would keep the picture for a while.
+    let mut writer = Writer::begin(path)?;
     let picture = match client.back_up(BackUp::Begin).await.map_err(refused)? {
         BackedUp::Begun(picture) => picture,
         BackedUp::Part { .. } => return Err(garbled()),
     };
-    let mut writer = Writer::begin(path, &picture)?;
+    writer.header(&picture)?;
     let mut next = Some(Cursor::default()).filter(|_| !picture.contents.is_empty());
     while let Some(cursor) = next {
         let part = BackUp::Part { picture: picture.picture, cursor };
@@ -33,8 +36,18 @@ pub(crate) async fn take(client: &Client, path: &Path) -> Result<(Picture, u64),
     Ok((picture, bytes))
 }
 
-fn refused(error: crate::client::ClientError) -> Refused {
-    error.into_refused()
+fn refused(error: ClientError) -> Refused {
+    match error {
+        ClientError::Api(ApiError::NotReady(cause)) => Refused::trouble(
+            format!("failed to back up: {cause}"),
+            "see `otto nodes`: a majority of the nodes must be there, and this one up to date",
+        ),
+        ClientError::Api(ApiError::Busy { .. }) => Refused::trouble(
+            "failed to back up: so many backups are being made here already",
+            "try again when they are done",
+        ),
+        other => other.into_refused(),
+    }
 }
 
 fn garbled() -> Refused {

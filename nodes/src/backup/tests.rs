@@ -101,7 +101,8 @@ async fn back_up(shards: &Shards, file: &Path) -> Picture {
     };
     // What comes now is not in the picture any more.
     append(shards, ShardId(0), late()).await;
-    let mut writer = Writer::begin(file, &picture).unwrap();
+    let mut writer = Writer::begin(file).unwrap();
+    writer.header(&picture).unwrap();
     let mut next = Some(Cursor::default());
     while let Some(cursor) = next {
         let part = BackUp::Part { picture: picture.picture, cursor };
@@ -223,10 +224,11 @@ async fn a_file_that_is_not_whole_is_refused_before_anything_is_made() {
         bytes
     };
     let newer = [&whole[..12], &[0, 0, 0, 9], &whole[16..]].concat();
-    let cases: [(&str, Vec<u8>, &str); 9] = [
+    let cases: [(&str, Vec<u8>, &str); 10] = [
         ("empty", Vec::new(), "it is no backup of otto's"),
         ("another program's", b"SQLite format 3\0 and more".to_vec(), "it is no backup of otto's"),
         ("newer", newer, "its format is 9, and this build knows up to 1"),
+        ("cut in its format", whole[..14].to_vec(), "its end is missing"),
         ("cut in its header", whole[..60].to_vec(), "its end is missing"),
         ("cut in its rows", whole[..whole.len() / 2].to_vec(), "its end is missing"),
         ("without its last record", whole[..whole.len() - 40].to_vec(), "is damaged"),

@@ -109,6 +109,9 @@ fn in_the_way(view: &ClusterView) -> Option<String> {
     let best = view.nodes.iter().map(newest).max().filter(|best| *best > view.level)?;
     let behind = view.nodes.iter().filter(|node| newest(node) <= view.level);
     let behind: Vec<String> = behind.map(|node| node.node.to_string()).collect();
+    if behind.is_empty() {
+        return None;
+    }
     let (names, s) = (behind.join(", "), if behind.len() == 1 { "s" } else { "" });
     Some(format!("{names} keep{s} it from rising to {best}"))
 }
