@@ -219,6 +219,11 @@ impl City {
         self.nodes.borrow_mut().insert(node, started);
     }
 
+    /// What a node has said of what keeps it from working.
+    pub(super) fn complained(&self, node: u8) -> String {
+        self.nodes.borrow().get(&node).expect("the node was started").complained()
+    }
+
     /// A node that ends by itself.
     pub(super) fn ended(&self, node: u8) -> Ended {
         let started = self.nodes.borrow_mut().remove(&node).expect("the node was started");
