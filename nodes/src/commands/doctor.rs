@@ -179,8 +179,8 @@ fn data_folder(place: &Place) -> Finding {
     }
     // Some folders let themselves be written by their modes alone.
     if let Err(error) = tempfile::Builder::new().prefix(".otto-doctor").tempdir_in(there) {
-        let cause = error.get_ref().and_then(std::error::Error::source);
-        let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+        let cause = error.to_string();
+        let cause = cause.split(" at path ").next().unwrap_or(&cause);
         let text = format!("{shown}: {} cannot be written: {cause}", there.display());
         return bad("data", text, format!("make it writable, {elsewhere}"));
     }
@@ -277,5 +277,44 @@ fn sandboxed(place: &Place) -> Finding {
             };
             noted("sandbox", sandbox::describe(&Level::Sessions { reason, fence }), help)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{State, data_folder};
+    use crate::node::place::Place;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    #[test]
+    fn what_would_keep_a_node_from_its_data_is_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let check = |path: &Path, expected: State, said: &str| {
+            let found = data_folder(&Place::new(path).expect("a place"));
+            assert!(found.state == expected, "{}: {}", path.display(), found.text);
+            assert!(found.text.contains(said), "{}", found.text);
+        };
+        let inner = |name: &str| folder.path().join(name);
+        let open = |name: &str| {
+            fs::create_dir(inner(name)).expect("a folder");
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(inner(name), mode).expect("a mode");
+        };
+        check(&inner("new/and/deep"), State::Good, "free");
+        fs::write(inner("file"), "").expect("a file");
+        check(&inner("file"), State::Bad, "is no folder");
+        check(&inner("file/below"), State::Bad, "is no folder");
+        check(Path::new("/proc/otto"), State::Bad, "cannot be written");
+        open("empty");
+        check(&inner("empty"), State::Noted, "other users may enter it (mode 755)");
+        open("shared");
+        fs::write(inner("shared/notes"), "").expect("a file");
+        check(&inner("shared"), State::Bad, "it holds other things");
+        open("used");
+        fs::create_dir(inner("used/store")).expect("a folder");
+        check(&inner("used"), State::Noted, "other users may enter it");
+        assert_eq!(fs::read_dir(inner("empty")).expect("a folder").count(), 0, "a trace was left");
     }
 }

@@ -142,7 +142,7 @@ mod tests {
             }
             if path.is_dir() {
                 read_in(&path, names);
-            } else {
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 names.extend(named(&fs::read_to_string(&path).expect("a source"), true));
             }
         }

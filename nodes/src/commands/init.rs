@@ -34,8 +34,10 @@ impl Init {
         let repository = context.repository()?;
         let found = conventions::recognise(&draft::readable(&repository, None)?);
         let text = if found.is_empty() { LEAST.to_owned() } else { conventions::ottofile(&found) };
+        let names: Vec<&str> = found.iter().map(|convention| convention.name).collect();
         if self.print {
-            context.screen.data(&text)?;
+            let page = json!({ "ottofile": text, "conventions": names });
+            context.screen.data(if context.json { format!("{page}\n") } else { text })?;
             return Ok(Exit::Done);
         }
         let path = repository.root.join(OTTOFILE);
@@ -50,7 +52,6 @@ impl Init {
             }
         })?;
         if context.json {
-            let names: Vec<&str> = found.iter().map(|convention| convention.name).collect();
             let page = json!({ "written": place, "conventions": names });
             context.screen.data(format!("{page}\n"))?;
         }

@@ -191,7 +191,8 @@ fn new(
                 .at(path.display().to_string())
         })?;
     if context.json {
-        let page = json!({ "written": path.display().to_string(), "files": written.keys().collect::<Vec<_>>() });
+        let files: Vec<&String> = written.keys().collect();
+        let page = json!({ "written": path.display().to_string(), "files": files });
         context.screen.data(format!("{page}\n"))?;
     }
     // Elsewhere than at the root, a path from there would be looked for in the wrong folder.
@@ -261,10 +262,6 @@ fn test(
     let tried = trial::run(&setup)
         .map_err(|error| Fault::usage(Id::BadLibrary, format!("failed to {error}")).at(folder))?;
     let screen = &context.screen;
-    if context.json {
-        let page = json!({ "step": symbol, "code": tried.code, "detail": tried.detail });
-        screen.data(format!("{page}\n"))?;
-    }
     if tried.code == 0 {
         screen.tell(format!("{} {symbol}", screen.err.good("✔")));
         Ok(Exit::Done)

@@ -173,7 +173,7 @@ impl Place {
                      enter it (mode {mode:o})",
                     self.data.display()
                 ),
-                "name a folder for Otto alone with OTTO_HOME, or close this one: chmod 700",
+                "name a folder for Otto alone, with OTTO_HOME or --data",
             )),
             Some(_) | None => Ok(()),
         }
