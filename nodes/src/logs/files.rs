@@ -80,7 +80,8 @@ impl OpenLog {
         self.extent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds what is new of these bytes; answers the length, and whether it is time to sync.
+    /// Adds what is new of these bytes; answers the length, and whether it is time to sync. Where
+    /// several add at a time, each finds what the one before it has added.
     fn append(&self, offset: u64, bytes: &[u8]) -> io::Result<(u64, bool)> {
         let mut extent = self.extent();
         if let Some(known) = extent.length.checked_sub(offset) {
@@ -95,6 +96,17 @@ impl OpenLog {
         Ok((extent.length, due))
     }
 
+    /// Removes what a failed write left behind the last byte that counts; answers false, and does
+    /// nothing, where the log has another length than this.
+    fn trim(&self, length: u64) -> io::Result<bool> {
+        // Held over both, so that nothing is added in between and cut off then.
+        let extent = self.extent();
+        if extent.length != length {
+            return Ok(false);
+        }
+        self.file.set_len(length).map(|()| true)
+    }
+
     /// Brings to the disk what is there. What could not be brought there does not count any more:
     /// the agent, which still has it, sends it again.
     fn sync(&self) -> io::Result<()> {
@@ -103,7 +115,8 @@ impl OpenLog {
         let mut extent = self.extent();
         extent.syncing = false;
         if synced.is_ok() {
-            extent.durable = reached;
+            // Another one, begun later, may have been done earlier.
+            extent.durable = extent.durable.max(reached);
         } else {
             extent.length = extent.durable;
             self.index(|index| index.cut(extent.durable));
@@ -112,7 +125,8 @@ impl OpenLog {
     }
 }
 
-/// The most files that are kept open; the one that was left alone for longest is closed.
+/// The most files that are kept open, those apart that are in use; the one that was left alone for
+/// longest is closed.
 const MAX_OPEN: usize = 128;
 
 impl FileLogs {
@@ -145,7 +159,9 @@ impl FileLogs {
         let index = index.and_then(|file| Index::open(file, length).ok());
         let file = Arc::new(OpenLog::new(file, length, index));
         if open.files.len() >= MAX_OPEN {
-            let idle = open.files.iter().min_by_key(|(_, (turn, _))| *turn).map(|(log, _)| *log);
+            // Opened twice, a log would have two lengths.
+            let unused = open.files.iter().filter(|(_, (_, file))| Arc::strong_count(file) == 1);
+            let idle = unused.min_by_key(|(_, (turn, _))| *turn).map(|(log, _)| *log);
             idle.map(|log| open.files.remove(&log));
         }
         open.files.insert(log, (turn, file.clone()));
@@ -177,13 +193,15 @@ impl Logs for FileLogs {
         }
         let (path, top) = (self.path(log), self.folder.clone());
         let sealed = in_background(move || {
-            open.file.set_len(length)?;
-            open.sync()?;
-            sync_folders(&path, &top)
+            let is_whole = open.trim(length)?;
+            if is_whole {
+                open.sync()?;
+                sync_folders(&path, &top)?;
+            }
+            Ok(is_whole)
         });
         let sealed = sealed.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        sealed.map_err(|error| failed(&self.path(log), &error))?;
-        Ok(true)
+        sealed.map_err(|error| failed(&self.path(log), &error))
     }
 
     async fn read(&self, log: LogId, offset: u64, limit: usize) -> Result<Vec<u8>, LogError> {
@@ -231,9 +249,10 @@ fn sync_folders(path: &Path, top: &Path) -> io::Result<()> {
 
 /// Waits for the disk elsewhere: making a large log durable takes seconds.
 #[expect(clippy::disallowed_methods, reason = "only files wait for a disk; simulation has memory")]
-fn in_background<F>(work: F) -> JoinHandle<io::Result<()>>
+fn in_background<T, F>(work: F) -> JoinHandle<io::Result<T>>
 where
-    F: FnOnce() -> io::Result<()> + Send + 'static,
+    T: Send + 'static,
+    F: FnOnce() -> io::Result<T> + Send + 'static,
 {
     tokio::task::spawn_blocking(work)
 }
@@ -244,8 +263,64 @@ fn failed(path: &Path, error: &io::Error) -> LogError {
 
 #[cfg(test)]
 mod tests {
-    use super::{OpenLog, SYNC_BYTES};
+    use super::{FileLogs, MAX_OPEN, OpenLog, SYNC_BYTES};
+    use otto_actors::ports::logs::{LogId, Logs};
+    use otto_core::ids::{Attempt, ProjectId, RunId, StageId};
     use std::fs::OpenOptions;
+    use std::sync::Arc;
+
+    fn log(number: u64) -> LogId {
+        let run = RunId { project: ProjectId(7), number };
+        LogId { run, stage: StageId(3), attempt: Attempt::FIRST }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn several_who_add_the_same_bytes_add_them_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let logs = Arc::new(FileLogs::new(folder.path().to_owned()));
+        let text: Vec<u8> = (0..4000).flat_map(|n| format!("{n:07}\n").into_bytes()).collect();
+        let write = |step: usize| {
+            let (logs, text) = (Arc::clone(&logs), text.clone());
+            tokio::spawn(async move {
+                let mut offset = 0;
+                while offset < text.len() {
+                    let part = &text[offset..text.len().min(offset + step)];
+                    let length = logs.append(log(1), offset as u64, part).await.expect("room");
+                    offset = usize::try_from(length).expect("it fits");
+                    // A short log of another run takes its turn among the open files.
+                    logs.append(log(length % 300 + 2), 0, b"x").await.expect("room");
+                }
+            })
+        };
+        for writer in [7, 8, 100, 100, 3000].map(write) {
+            writer.await.expect("no panic");
+        }
+        assert_eq!(logs.seal(log(1), text.len() as u64).await, Ok(true));
+        assert_eq!(logs.read(log(1), 0, text.len() + 1).await.expect("a log"), text);
+    }
+
+    #[tokio::test]
+    async fn a_log_in_use_stays_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let logs = FileLogs::new(folder.path().to_owned());
+        let held = logs.open(log(0), true).expect("opened").expect("made");
+        for number in 1..=2 * MAX_OPEN as u64 {
+            logs.append(log(number), 0, b"x").await.expect("room");
+        }
+        assert_eq!(logs.length(log(0)).await, Ok(0));
+        assert_eq!(held.append(0, b"some").expect("written"), (4, false));
+        assert_eq!(logs.length(log(0)).await, Ok(4));
+    }
+
+    #[test]
+    fn what_was_added_since_is_not_trimmed() {
+        let file = tempfile::tempfile().expect("a file");
+        let log = OpenLog::new(file, 0, None);
+        log.append(0, b"some").expect("written");
+        assert_eq!(log.trim(3).expect("compared"), false);
+        assert_eq!(log.file.metadata().expect("a file").len(), 4);
+        assert_eq!(log.trim(4).expect("trimmed"), true);
+    }
 
     #[test]
     fn what_the_disk_does_not_take_is_asked_for_again() {
