@@ -135,6 +135,8 @@ struct Ward {
     trouble: Option<Refused>,
     /// Its cluster will not have it any more: it has no other life.
     is_out: bool,
+    /// Somebody was waiting for its present or last life when that began, and it was not ready yet.
+    awaited: bool,
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -251,12 +253,14 @@ impl Node {
     }
 
     fn start_if_due(&mut self, index: usize) {
+        let has_guests = self.has_guests();
         let ward = &mut self.wards[index];
         let now = now();
         let is_due = matches!(ward.life, Life::Pausing { until, .. } if until <= now);
         if !is_due || self.leaving || ward.is_out {
             return;
         }
+        ward.awaited = has_guests;
         let image = match ward.role {
             Role::Control => self.image.as_deref(),
             Role::Agent => None,
@@ -289,9 +293,11 @@ impl Node {
                     descriptors.push(PollFd::new(&child.socket, PollFlags::IN));
                 }
                 Life::Pausing { .. } if ward.is_out => {}
-                Life::Pausing { until: end, .. } => {
+                Life::Pausing { until: end, on_demand_from } => {
                     until = Some(until.map_or(*end, |until| until.min(*end)));
-                    if ward.role == Role::Control && ward.trouble.is_some() {
+                    // Where it is started as soon as may be, nobody can hasten that.
+                    let can_wait = end > on_demand_from;
+                    if ward.role == Role::Control && ward.trouble.is_some() && can_wait {
                         descriptors.push(PollFd::new(&self.listener, PollFlags::IN));
                     }
                 }
@@ -314,6 +320,7 @@ impl Node {
             match report {
                 Report::Ready => {
                     ward.trouble = None;
+                    ward.awaited = false;
                     if index == 0 && !self.was_ready {
                         self.was_ready = true;
                         self.audience.greet(&self.place, self.greeting.as_ref());
@@ -373,19 +380,25 @@ impl Node {
         !self.lock.is_at(&self.place.lock("node"))
     }
 
-    /// Starts control at once for whoever is connecting: what it lacked may be there by now. Who
-    /// comes right after its last trial is told what that one met.
+    /// Starts control as soon as may be for whoever is connecting: what it lacked may be there by
+    /// now. Who has waited for a trial from its beginning is told what that one met.
     fn attend_guests(&mut self, trouble: &Refused) {
-        let mut waits = [PollFd::new(&self.listener, PollFlags::IN)];
-        let now_or_never = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if !poll(&mut waits, Some(&now_or_never)).is_ok_and(|ready| ready > 0) {
+        if std::mem::take(&mut self.wards[0].awaited) {
+            return self.refuse_guests(trouble);
+        }
+        if !self.has_guests() {
             return;
         }
-        let now = now();
-        match &mut self.wards[0].life {
-            Life::Pausing { until, on_demand_from } if *on_demand_from <= now => *until = now,
-            Life::Pausing { .. } | Life::Running { .. } => self.refuse_guests(trouble),
+        if let Life::Pausing { until, on_demand_from } = &mut self.wards[0].life {
+            *until = (*until).min(*on_demand_from);
         }
+    }
+
+    /// Whether somebody is connecting and not attended to.
+    fn has_guests(&self) -> bool {
+        let mut waits = [PollFd::new(&self.listener, PollFlags::IN)];
+        let now_or_never = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut waits, Some(&now_or_never)).is_ok_and(|ready| ready > 0)
     }
 
     /// Tells everybody who asks, for a moment, why the node does not come up.
@@ -418,7 +431,7 @@ impl Node {
 impl Ward {
     fn of(role: Role) -> Self {
         let life = Life::Pausing { until: Duration::ZERO, on_demand_from: Duration::ZERO };
-        Self { role, life, deaths: 0, trouble: None, is_out: false }
+        Self { role, life, deaths: 0, trouble: None, is_out: false, awaited: false }
     }
 
     fn pause(&mut self, now: Duration) {
