@@ -149,7 +149,7 @@ impl Following<'_> {
                     self.view.say(&self.context.screen, &told);
                 }
                 Some(batch) = batches.next() => {
-                    let batch = batch.map_err(session::fault)?;
+                    let batch = batch.map_err(|error| self.lost(error))?;
                     let nothing_follows = batch.is_none();
                     self.take(batch.unwrap_or_default()).await?;
                     if self.run.retired_at().is_some() || nothing_follows {
@@ -181,12 +181,17 @@ impl Following<'_> {
             self.view.entry(&self.context.screen, &self.run, &entry)?;
             for stage in failed(&self.run, &entry) {
                 let told = tail::of(&self.watched.client, &self.run, stage).await;
-                if let Some(told) = told.map_err(session::fault)? {
+                if let Some(told) = told.map_err(|error| self.lost(error))? {
                     self.view.failure(&self.context.screen, &told);
                 }
             }
         }
         Ok(())
+    }
+
+    /// What an error is, this run having been there.
+    fn lost(&self, error: ClientError) -> Fault {
+        session::lost(self.context, self.watched.names.number, error)
     }
 
     /// Shows what is new in an answer. Where there is none, the next question may get one.

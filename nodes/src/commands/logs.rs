@@ -172,7 +172,8 @@ impl<'a> Printer<'a> {
                     self.context.screen.tell(told);
                 }
                 Some(batch) = batches.next(), if goes_on => {
-                    let batch = batch.map_err(session::fault)?;
+                    let lost = |error| session::lost(self.context, run.id().number, error);
+                    let batch = batch.map_err(lost)?;
                     goes_on = batch.is_some();
                     let batch = batch.unwrap_or_default();
                     for entry in &batch {

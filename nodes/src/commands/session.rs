@@ -190,6 +190,25 @@ pub(super) fn fault(error: ClientError) -> Fault {
     }
 }
 
+/// What an error is to a person who was following a run: one that is gone went with its node's
+/// data, and who asks for it again was answered by another node.
+pub(super) fn lost(context: &Context, number: u64, error: ClientError) -> Fault {
+    if !matches!(error, ClientError::Api(ApiError::NotFound(_))) {
+        return fault(error);
+    }
+    let what = format!("run {number} is not there any more: its node's data was moved or removed");
+    let fault = Fault::infrastructure(Id::DataFolder, what);
+    match place() {
+        Ok(place) if context.settings.context.value == LOCAL => fault
+            .at(place.data().display().to_string())
+            .help(format!(
+                "if you still have that folder: `otto-node stop`, put it back, `otto watch {number}`"
+            ))
+            .help("else `otto run` starts it anew"),
+        Ok(_) | Err(_) => fault.help("ask who looks after the cluster"),
+    }
+}
+
 /// What a cluster's refusal is to a person.
 pub(super) fn refusal(error: ClientError) -> Fault {
     let ClientError::Api(ApiError::Refused(text)) = error else { return fault(error) };

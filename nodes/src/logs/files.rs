@@ -317,9 +317,9 @@ mod tests {
         let file = tempfile::tempfile().expect("a file");
         let log = OpenLog::new(file, 0, None);
         log.append(0, b"some").expect("written");
-        assert_eq!(log.trim(3).expect("compared"), false);
+        assert!(!log.trim(3).expect("compared"));
         assert_eq!(log.file.metadata().expect("a file").len(), 4);
-        assert_eq!(log.trim(4).expect("trimmed"), true);
+        assert!(log.trim(4).expect("trimmed"));
     }
 
     #[test]

@@ -172,10 +172,14 @@ fn a_full_disk() {
         }
     }
     make_room(&world);
-    until("the node to go on", || world.run("otto runs").code == Some(0));
+    // The first one already.
     assert_eq!(world.runs(), before);
+    // A node that works, and lacks room only later.
+    fill(&world);
+    until("the refusal", || world.run("otto run --detach").code == Some(5));
+    wait(Duration::from_secs(1));
+    make_room(&world);
     world.succeed("otto run");
-    assert_eq!(world.truth(), ["ran", "ran"]);
     world.end();
 }
 
@@ -227,6 +231,25 @@ fn a_node_leaves_when_its_folder_is_taken_away() {
         assert_eq!(world.runs().len(), 1, "it is a new node");
         world.end();
     }
+}
+
+/// Whoever follows a run is told what became of it when its node's folder is taken away.
+#[test]
+fn a_run_whose_folder_is_moved_away_is_said_to_be_gone() {
+    let world = World::new("pipeline { steps { sh 'touch OUT/begun; sleep 1000' } }");
+    let run = world.start("otto run --progress plain");
+    world.await_file("begun");
+    let logs = world.start("otto logs 1 -f");
+    until("a view", || logs.said().contains("sleep"));
+    fs::rename(world.path("otto"), world.path("elsewhere")).expect("it moves");
+    let folder = world.path("otto").display().to_string();
+    for ended in [run.ended(), logs.ended()] {
+        assert_eq!(ended.code, Some(5), "{ended:?}");
+        for word in ["run 1 is not there any more", "moved", folder.as_str(), "help: "] {
+            assert!(ended.stderr.contains(word), "it must say '{word}': {ended:?}");
+        }
+    }
+    world.end();
 }
 
 #[test]

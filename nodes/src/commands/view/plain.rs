@@ -181,7 +181,7 @@ fn settled(run: &Run, stage: StageId, outcome: Outcome, cause: &str, at: Timesta
     if !matches!(run.plan().stage(stage).work, Work::Steps(_)) {
         return Vec::new();
     }
-    let took = run.stage(stage).and_then(|state| duration(state, at)).map(lasting);
+    let took = duration(run, stage, at).map(lasting);
     let took = took.map(|took| format!(" after {took}")).unwrap_or_default();
     let cause = if cause.is_empty() { String::new() } else { format!(": {cause}") };
     let text = format!("{}: {outcome}{took}{cause}", run.plan().path(stage));
@@ -213,7 +213,7 @@ mod tests {
     use otto_core::run::Run;
     use otto_core::run::command::{Command, Submission, Wish};
     use otto_core::run::outcome::{Outcome, Section, StepChange, StepFact, StepPlace};
-    use otto_core::time::Timestamp;
+    use otto_core::time::{Span, Timestamp};
     use otto_lang::{NoRepository, Source, Surroundings};
     use std::collections::BTreeMap;
     use std::sync::Arc;
@@ -241,8 +241,8 @@ mod tests {
         run.apply(&decided.entry.expect("something follows"));
     }
 
-    /// A run whose only stage an agent holds.
-    fn leased() -> Run {
+    /// A run whose only stage looks for an agent.
+    fn submitted() -> Run {
         let plan = Arc::new(plan());
         let submission = Submission {
             plan: plan.hash(),
@@ -253,6 +253,12 @@ mod tests {
         };
         let mut run = Run::new(RunId { project: ProjectId(1), number: 1 }, plan);
         wish(&mut run, Wish::Submit(submission));
+        run
+    }
+
+    /// A run whose only stage an agent holds.
+    fn leased() -> Run {
+        let mut run = submitted();
         let agent = AgentRef { agent: AgentId([1; 16]), incarnation: 1 };
         let (stage, attempt) = (StageId(1), otto_core::ids::Attempt::FIRST);
         wish(&mut run, Wish::Award { stage, attempt, agent, incarnation: 1 });
@@ -265,6 +271,19 @@ mod tests {
         let leased = run.stage(StageId(1)).and_then(|stage| stage.leased()).expect("it is leased");
         let (attempt, epoch) = (leased.attempt, leased.epoch);
         wish(run, Wish::Report { stage: StageId(1), attempt, epoch, facts: vec![fact] });
+    }
+
+    #[test]
+    fn how_long_a_stage_was_offered_in_vain_is_said_once() {
+        let mut run = submitted();
+        let day = Timestamp(BEGAN.0 + Span::hours(24).0);
+        let decided = run.decide_all(&[Command::from(Wish::Wake)], day);
+        let entry = decided.entry.expect("its time is up");
+        run.apply(&entry);
+        let mut plain = Plain::default();
+        plain.entry(&run, &entry);
+        let said: Vec<String> = plain.held.drain(..).map(|held| held.line.text).collect();
+        assert_eq!(said, ["Test: timed out: no agent took it within 1d"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use otto_core::ids::StageId;
 use otto_core::plan::{Plan, StepCall, Work};
 use otto_core::run::Run;
 use otto_core::run::outcome::{Outcome, Section, SkipCause, StepPlace};
-use otto_core::run::state::{Phase, StageState};
+use otto_core::run::state::Phase;
 use otto_core::time::{Span, Timestamp};
 use otto_core::value::Value;
 use otto_lang::explain::call;
@@ -55,10 +55,12 @@ pub(super) fn name(plan: &Plan, id: StageId) -> &str {
     if stage.name.is_empty() { &plan.pipeline } else { &stage.name }
 }
 
-/// How long a stage took, or has been taking.
-pub(super) fn duration(state: &StageState, now: Timestamp) -> Option<Span> {
+/// How long a stage took, or has been taking; nothing where it has steps and nobody ran them.
+pub(super) fn duration(run: &Run, id: StageId, now: Timestamp) -> Option<Span> {
+    let state = run.stage(id)?;
     let from = match state.attempts.first() {
         Some(first) => first.awarded_at,
+        None if !run.plan().stage(id).work.steps().is_empty() => return None,
         None => state.opened_at?,
     };
     let until = match &state.phase {
@@ -79,7 +81,7 @@ pub(in crate::commands) fn stage_line(
 ) -> String {
     let name = name(run.plan(), id);
     let Some(state) = run.stage(id) else { return name.to_owned() };
-    let took = duration(state, now).map(|span| format!(" {}", lasting(span))).unwrap_or_default();
+    let took = duration(run, id, now).map(|span| format!(" {}", lasting(span))).unwrap_or_default();
     let (sign, more) = match &state.phase {
         Phase::Pending => return paint.faint(&format!("· {name}")),
         Phase::Open => (paint.mark(spinner), String::new()),
