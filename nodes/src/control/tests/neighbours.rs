@@ -22,14 +22,19 @@ use crate::store::{Folder, Threads};
 use crate::wire::frame::MAX_BLOB_PART;
 use crate::wire::hello::{Build, Hello, HelloError, Refused, Role, introduce};
 use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use otto_actors::ports::control::{Bid, Control, LinkError};
+use otto_actors::ports::journal::{Journal, JournalError, SharedJournal};
 use otto_actors::ports::sabotage::NoSabotage;
 use otto_core::capability::Capabilities;
 use otto_core::cluster::state::Holder;
 use otto_core::ids::{
     AgentId, CommandId, Digest, KeyId, NodeId, ProjectId, RunId, ShardId, TokenHash,
 };
+use otto_core::journal::{EntityId, EntityKind, Proposal, StoredHead, Verdict};
 use otto_core::run::outcome::Outcome;
+use otto_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
@@ -96,7 +101,54 @@ impl Routes for Ways {
     }
 }
 
+/// A journal that takes nothing in while it is held.
+#[derive(Debug)]
+struct Held {
+    journal: SharedJournal,
+    held: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl Journal for Held {
+    async fn propose(&self, proposal: Proposal) -> Result<Verdict, JournalError> {
+        self.held.clone().wait_for(|held| !held).await.unwrap();
+        self.journal.propose(proposal).await
+    }
+
+    async fn confirm(&self) -> Result<(), JournalError> {
+        self.journal.confirm().await
+    }
+
+    async fn entries(&self, entity: EntityId, after: u64) -> Result<Vec<Vec<u8>>, JournalError> {
+        self.journal.entries(entity, after).await
+    }
+
+    async fn head(&self, entity: EntityId) -> Result<Option<StoredHead>, JournalError> {
+        self.journal.head(entity).await
+    }
+
+    async fn heads(
+        &self,
+        kind: EntityKind,
+        before: Option<EntityId>,
+        limit: usize,
+    ) -> Result<Vec<(EntityId, StoredHead)>, JournalError> {
+        self.journal.heads(kind, before, limit).await
+    }
+
+    async fn due(
+        &self,
+        until: Timestamp,
+        after: Option<(Timestamp, EntityId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, EntityId)>, JournalError> {
+        self.journal.due(until, after, limit).await
+    }
+}
+
 struct Town {
+    /// Whether the journals take nothing in.
+    held: watch::Sender<bool>,
     doors: Vec<Arc<Door>>,
     /// What each shard does on each node.
     standings: Vec<Vec<watch::Sender<Standing>>>,
@@ -117,6 +169,7 @@ impl Town {
             shards.ready(shard).await.unwrap();
         }
         let mut town = Self {
+            held: watch::Sender::new(false),
             doors: vec![Door::new(), Door::new()],
             standings: Vec::new(),
             terms: 0,
@@ -133,7 +186,9 @@ impl Town {
     }
 
     async fn start(&mut self, node: usize, config: ShardsConfig) {
-        let mut open = OpenStore::of(&self.shards, |journal| journal);
+        let held =
+            |journal| Arc::new(Held { journal, held: self.held.subscribe() }) as SharedJournal;
+        let mut open = OpenStore::of(&self.shards, held);
         let nobody = Standing::Following { leader: None };
         let standings: Vec<_> = (0..SHARDS).map(|_| watch::Sender::new(nobody)).collect();
         let script = |(shard, standing): (OpenShard, &watch::Sender<Standing>)| OpenShard {
@@ -233,6 +288,40 @@ async fn a_call_about_any_shard_is_answered_at_both_doors() {
     ann.cancel(one, CommandId([1; 16]), None).await.unwrap();
     let cancelled = bob.cancel(one, CommandId([2; 16]), None).await;
     assert!(matches!(cancelled, Err(ClientError::Api(ApiError::Refused(_)))), "{cancelled:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_is_asked_for_too_much_says_when_to_come_back_through_another_one() {
+    let town = Town::new().await;
+    town.held.send_replace(true);
+    let (project, plan) = (project(ShardId(1)), plan(400_000));
+    // More bytes than may wait, over so many connections that none of them is full.
+    let clients: Vec<Client> = (0..4).map(|_| town.client(0, "ann")).collect();
+    let submit = |number: usize| {
+        let client = clients[number % clients.len()].clone().patience(Duration::ZERO);
+        let (project, plan) = (&project, &plan);
+        async move { client.submit_plan(project, &format!("key {number}"), plan, None).await }
+    };
+    let mut submitted: FuturesUnordered<_> = (0..200).map(submit).collect();
+    let first = submitted.next().await.unwrap();
+    let Err(ClientError::Api(busy @ ApiError::Busy { retry_after_ms })) = first else {
+        panic!("nothing else can be answered: {first:?}")
+    };
+    assert!(retry_after_ms > 0);
+    let told = "take more now: too much waits; try again in 1 s";
+    assert_eq!(busy.to_string(), told);
+    town.held.send_replace(false);
+    let mut taken = 0;
+    while let Some(answer) = submitted.next().await {
+        match answer {
+            Ok(submitted) => taken += u32::from(!submitted.repeated),
+            Err(ClientError::Api(ApiError::Busy { .. })) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(taken > 0, "what waited is taken in");
+    let (patient, key) = (town.client(0, "bob"), "one more");
+    assert!(!patient.submit_plan(&project, key, &plan, None).await.unwrap().repeated);
 }
 
 #[tokio::test]

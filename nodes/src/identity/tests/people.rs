@@ -1,11 +1,13 @@
 //! People: a token leads to whichever node of its cluster answers, and to no other.
 
-use super::town::Town;
+use super::town::{Town, admin};
 use crate::client::{AnyNode, Client};
 use crate::identity::token::Token;
 use crate::wire::hello::Build;
+use otto_core::cluster::command::Wish;
 use otto_core::cluster::state::UserRole;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -74,6 +76,23 @@ async fn a_token_is_shown_to_its_own_cluster_only() {
         let refused = client.status().await.unwrap_err().to_string();
         assert!(refused.contains(part), "{addresses:?}: {refused}");
     }
+}
+
+#[tokio::test]
+async fn what_a_node_has_not_heard_of_a_token_it_asks_the_cluster() {
+    let town = Town::found().await;
+    town.hall.is_deaf.store(true, Ordering::Relaxed);
+    let token = town.user("bob", UserRole::User);
+    let client = town.client(&token);
+    assert!(client.status().await.is_ok(), "it was made a moment ago");
+    town.hall.wish(&Wish::RevokeToken { token: token.hash(), by: admin() }).unwrap();
+    let refused = loop {
+        match client.status().await {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(refused.contains("this token signs nobody in"), "{refused}");
 }
 
 #[tokio::test]

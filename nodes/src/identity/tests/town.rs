@@ -32,7 +32,7 @@ use otto_core::time::{Span, Timestamp};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -71,6 +71,8 @@ impl Clock for HandClock {
 pub(super) struct Hall {
     cluster: Mutex<Cluster>,
     register: watch::Sender<Arc<Register>>,
+    /// The node hears of nothing that is decided from now on.
+    pub(super) is_deaf: AtomicBool,
     clock: Arc<HandClock>,
 }
 
@@ -80,7 +82,9 @@ impl Hall {
         let at = self.clock.now();
         let events = cluster.decide(wish, at)?;
         cluster.apply(&Entry { at, events });
-        self.register.send_replace(Arc::new(cluster.register()));
+        if !self.is_deaf.load(Ordering::Relaxed) {
+            self.register.send_replace(Arc::new(cluster.register()));
+        }
         Ok(())
     }
 
@@ -147,7 +151,8 @@ impl Town {
         let folder = tempfile::tempdir().unwrap();
         let clock = HandClock::new();
         let register = watch::Sender::default();
-        let hall = Arc::new(Hall { cluster: Mutex::default(), register, clock: clock.clone() });
+        let (cluster, is_deaf) = (Mutex::default(), AtomicBool::new(false));
+        let hall = Arc::new(Hall { cluster, register, is_deaf, clock: clock.clone() });
         let (authority, credentials) = founded(folder.path(), &hall);
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listener = TlsListener::new(tcp, &credentials, clock.clone()).unwrap();
