@@ -24,6 +24,11 @@ use std::io;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// How long a node of a cluster has to let others lead when it is ended.
+const PARTING: Duration = Duration::from_secs(6);
 
 /// Runs the control process until it leaves, or its supervisor is gone.
 pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), Refused> {
@@ -66,11 +71,28 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
         // Where the supervisor is gone, `orphaned` ends this process.
         report.send(&mut reports).ok();
     };
+    let (leave, leaves) = watch::channel(false);
+    let is_member = residence.is_some();
+    let ended = async {
+        tokio::select! {
+            biased;
+            () = orphaned(supervisor) => {}
+            () = terminated() => {}
+        }
+        leave.send_replace(true);
+        if is_member {
+            // It lets others lead first, and leaves by itself.
+            tokio::time::sleep(PARTING).await;
+        }
+    };
     let ending = tokio::select! {
         biased;
-        ending = work(place, residence, outside, config, tell) => ending?,
-        () = orphaned(supervisor) => return Ok(()),
+        ending = work(place, residence, outside, config, tell, leaves) => ending?,
+        () = ended => return Ok(()),
     };
+    if *leave.borrow() {
+        return Ok(());
+    }
     let report = match ending {
         Ending::Leave => Report::Leave,
         Ending::Successor(successor) => {
@@ -80,6 +102,19 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
     report.send(&mut said).map_err(system)
 }
 
+/// Returns when somebody ends this process, who may have ended the supervisor, too.
+async fn terminated() {
+    let watched = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = watched else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
 /// Does the work of a control process: alone, or as a node of a cluster.
 async fn work(
     place: &Place,
@@ -87,9 +122,10 @@ async fn work(
     outside: Outside,
     config: ControlConfig,
     mut tell: impl FnMut(Report) + Send,
+    leaves: watch::Receiver<bool>,
 ) -> Result<Ending, Refused> {
     if let Some(residence) = residence {
-        return member::run(place, &residence, outside, config, tell).await;
+        return member::run(place, &residence, outside, config, tell, leaves).await;
     }
     let disk = Folder::lock(place.store()).map_err(|error| Refused::from(&error))?;
     let platform = Platform {

@@ -8,7 +8,7 @@ use super::census::{Census, cast_out, let_in_at, refused, understood};
 use super::place::Place;
 use super::report::Report;
 use super::residence::{Residence, machine};
-use crate::control::cluster::{Citizen, Entrance, found as grant};
+use crate::control::cluster::{Citizen, Entrance, found as grant, part};
 use crate::control::{ControlConfig, Ending, OpenStore, Outside, attend};
 use crate::identity::door::{Admission, Reception};
 use crate::identity::files::{Folder, Stored};
@@ -36,7 +36,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How long the token of the line is valid that a founder prints.
 const TOKEN: Span = Span::hours(1);
@@ -55,6 +55,7 @@ pub(super) async fn run(
     outside: Outside,
     config: ControlConfig,
     tell: impl FnMut(Report) + Send,
+    leave: watch::Receiver<bool>,
 ) -> Result<Ending, Refused> {
     let identity = Folder::new(place.data());
     if let Some(why) = identity.outcast()? {
@@ -69,7 +70,8 @@ pub(super) async fn run(
     }
     let config = ControlConfig { address: format!("{address} and {}", config.address), ..config };
     let node = Node::open(place, residence, identity, &config, &outside, tcp).await?;
-    let ended = node.take_part(place, outside, config, Greeting { founds, address, tell }).await;
+    let greeting = Greeting { founds, address, tell };
+    let ended = node.take_part(place, outside, config, greeting, leave).await;
     if let Err(fault) = node.shards.end().await {
         tracing::error!(%fault, "the store was not closed in good order");
     }
@@ -181,6 +183,7 @@ impl Node {
         outside: Outside,
         config: ControlConfig,
         greeting: Greeting<impl FnMut(Report) + Send>,
+        mut leave: watch::Receiver<bool>,
     ) -> Result<Ending, Refused> {
         let citizen = self.enter(&outside).await?;
         let store = OpenStore::of(&self.shards, |journal| journal);
@@ -191,6 +194,8 @@ impl Node {
             self.identity.cast_out(&why)?;
             return Err(cast_out(&why));
         }
+        let known = citizen.known();
+        let receiving = citizen.receive(self.shards.peer_side(), &config);
         let Outside { clock, chance, .. } = outside.clone();
         let reception = Arc::clone(&citizen.membership.reception);
         let address = greeting.address.clone();
@@ -228,9 +233,10 @@ impl Node {
             self.greet(admission, reception.authority.fingerprint(), is_ready, greeting),
         );
         let mut outcast = self.shards.outcast();
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
             ended = attending => ended,
+            _ = leave.wait_for(|leave| *leave) => Ok(Ending::Leave),
             why = outcast.wait_for(Option::is_some) => {
                 let why = why.ok().and_then(|why| why.clone()).unwrap_or_default();
                 self.identity.cast_out(&why)?;
@@ -238,7 +244,17 @@ impl Node {
             }
             refused = census.stay() => Err(refused),
             _ = chores => Ok(Ending::Leave),
+        };
+        if ended.is_ok() {
+            // Others are answered meanwhile: an heir may need this node's vote.
+            let cluster = Arc::clone(&known.borrow());
+            tokio::select! {
+                biased;
+                () = part(self.me, &self.shards, &cluster, &self.links) => {}
+                () = receiving => {}
+            }
         }
+        ended
     }
 
     async fn enter(&self, outside: &Outside) -> Result<Citizen, Refused> {

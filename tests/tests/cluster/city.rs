@@ -247,6 +247,16 @@ impl City {
         self.await_end(node);
     }
 
+    /// Ends a node as whoever runs services does: with a signal to its first process.
+    pub(super) fn terminate(&self, node: u8) {
+        let family = self.world.node_at(&Self::folder(node));
+        let first = Process::named(&family, "otto-node").expect("a supervisor");
+        let first = i32::try_from(first).expect("a process id");
+        kill(Pid::from_raw(first), Signal::SIGTERM).expect("it is ours");
+        self.ended(node);
+        self.await_end(node);
+    }
+
     /// Stops the control process of a node where it is: its connections stay, and nothing answers.
     pub(super) fn freeze(&self, node: u8) {
         self.signal(node, Signal::SIGSTOP);

@@ -18,6 +18,33 @@ fn the_leader_dies_while_a_step_runs_elsewhere() {
 }
 
 #[test]
+fn a_node_that_is_stopped_lets_others_lead_first() {
+    let city = City::under_one_leader();
+    for node in ["n2", "n3"] {
+        city.succeed(1, &format!("otto nodes resume {node}"));
+    }
+    let trace = city.data(1).join("traces/otto-control.log");
+    let handed_over = || {
+        let text = fs::read_to_string(&trace).unwrap_or_default();
+        text.matches("handed over before the end").count()
+    };
+    city.stop(1);
+    let stopped = handed_over();
+    assert!(stopped > 0, "it was asked to leave, and left without a word");
+    city.serve_again(1);
+    city.await_voters(3);
+    for node in ["n2", "n3"] {
+        city.succeed(2, &format!("otto nodes drain {node}"));
+    }
+    city.await_monarchy("n1");
+    city.terminate(1);
+    assert!(handed_over() > stopped, "a signal ended it, and it left without a word");
+    city.serve_again(1);
+    city.await_voters(3);
+    city.end();
+}
+
+#[test]
 fn all_nodes_die_at_once_and_come_back() {
     let city = City::of(3, "pipeline { steps { sh 'echo ran >> OUT/truth' } }");
     city.succeed(2, "otto run");

@@ -5,6 +5,7 @@
 //!   upkeep.rs      brings the groups that are led here in line with what the cluster wants
 //!   membership.rs  tells the cluster's actors when all groups are
 //!   clocks.rs      compares the other nodes' clocks with this one's
+//!   parting.rs     lets others lead before this node ends
 //!   founding.rs    grants the first wish, before there is anybody to take part with
 //! ```
 //!
@@ -15,10 +16,12 @@
 mod clocks;
 mod founding;
 mod membership;
+mod parting;
 mod seat;
 mod upkeep;
 
 pub use founding::found;
+pub use parting::part;
 
 use super::shards::TermJournal;
 use super::{
@@ -27,7 +30,7 @@ use super::{
 use crate::identity::authority::Authority;
 use crate::identity::door::Reception;
 use crate::network::SharedListener;
-use crate::replica::{Shards, Standing};
+use crate::replica::{PeerSide, Shards, Standing};
 use crate::rpc::cluster::Live;
 use crate::rpc::peer_link::PeerLinks;
 use crate::rpc::porter::Porter;
@@ -151,14 +154,22 @@ impl Citizen {
         let Some(peers) = store.peers.clone() else {
             return settling.await.unwrap_or(Ok(()));
         };
-        let porter = Porter::new(self.membership.register.clone(), self.clock.clone());
-        let hello = Hello::new(Role::Control, config.build.clone());
-        let listener = Arc::clone(&self.membership.listener);
         tokio::select! {
             biased;
             settled = settling => settled.unwrap_or(Ok(())),
-            () = serve_peers(listener, hello, porter, peers) => Ok(()),
+            () = self.receive(peers, config) => Ok(()),
         }
+    }
+
+    /// Answers other nodes, and nobody else, for ever.
+    pub fn receive(
+        &self,
+        peers: PeerSide,
+        config: &ControlConfig,
+    ) -> impl Future<Output = ()> + use<> {
+        let porter = Porter::new(self.membership.register.clone(), self.clock.clone());
+        let hello = Hello::new(Role::Control, config.build.clone());
+        serve_peers(Arc::clone(&self.membership.listener), hello, porter, peers)
     }
 
     /// Asks the cluster, from this node.
