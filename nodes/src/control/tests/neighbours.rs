@@ -303,11 +303,14 @@ async fn a_node_that_is_asked_for_too_much_says_when_to_come_back_through_anothe
         async move { client.submit_plan(project, &format!("key {number}"), plan, None).await }
     };
     let mut submitted: FuturesUnordered<_> = (0..200).map(submit).collect();
-    let first = submitted.next().await.unwrap();
-    let Err(ClientError::Api(busy @ ApiError::Busy { retry_after_ms })) = first else {
-        panic!("nothing else can be answered: {first:?}")
+    let busy = loop {
+        match submitted.next().await.unwrap() {
+            Err(ClientError::Api(busy @ ApiError::Busy { .. })) => break busy,
+            // A slow machine takes longer over so many bytes than a call may.
+            Err(ClientError::Unreachable { .. }) => {}
+            other => panic!("nothing else can be answered: {other:?}"),
+        }
     };
-    assert!(retry_after_ms > 0);
     let told = "take more now: too much waits; try again in 1 s";
     assert_eq!(busy.to_string(), told);
     town.held.send_replace(false);
@@ -315,7 +318,7 @@ async fn a_node_that_is_asked_for_too_much_says_when_to_come_back_through_anothe
     while let Some(answer) = submitted.next().await {
         match answer {
             Ok(submitted) => taken += u32::from(!submitted.repeated),
-            Err(ClientError::Api(ApiError::Busy { .. })) => {}
+            Err(ClientError::Api(ApiError::Busy { .. }) | ClientError::Unreachable { .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }
