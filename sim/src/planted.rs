@@ -49,6 +49,7 @@ pub enum Bug {
     TokensUnlimited,
     ProcessesLeft,
     MemberForgotten,
+    CopiesUnnoticed,
 }
 
 /// All of them.
@@ -120,6 +121,9 @@ pub const ALL: &[Planted<Bug>] = &[
     Planted::new(Bug::ProcessesLeft, "processes-left", "I29", "stages leave processes behind", 20),
     Planted::new(Bug::MemberForgotten, "member-forgotten", "L2", "a node is sent no entries", 40)
         .among(3),
+    Planted::new(Bug::CopiesUnnoticed, "copies-unnoticed", "I24", "an old copy leads alone", 300)
+        .among(3)
+        .found_by(276),
 ];
 
 /// The bug of this name.

@@ -59,6 +59,11 @@ pub const ALL: &[Scenario] = &[
         what: "what a leader wrote down whose clock was ahead was due by that clock",
         setup: include_str!("../scenarios/retry-by-a-wrong-clock.json"),
     },
+    Scenario {
+        name: "taken-back-to-when-it-was-alone",
+        what: "a node whose store was that of a lone voter again led until it met another",
+        setup: include_str!("../scenarios/taken-back-to-when-it-was-alone.json"),
+    },
 ];
 
 impl Scenario {

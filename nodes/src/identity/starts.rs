@@ -20,6 +20,9 @@ struct Starts {
     count: u64,
     /// The last start that the cluster knows of, and those after it.
     boots: Vec<BootId>,
+    /// Up to where the cluster's journal was applied here while others voted, too.
+    #[serde(default)]
+    applied: u64,
 }
 
 /// A start, and what this disk knows of the ones before.
@@ -67,6 +70,27 @@ pub fn confirm(folder: &Folder, start: Start) -> Result<(), IdentityError> {
     let mut starts = read(folder)?;
     starts.boots = vec![start.boot];
     write(folder, &starts)
+}
+
+/// Up to where the cluster's journal was applied once: a store that has less was taken back to a
+/// copy. Zero where that is not known, or nobody else votes.
+///
+/// # Errors
+/// When the folder holds something else under that name.
+pub fn applied(folder: &Folder) -> Result<u64, IdentityError> {
+    Ok(read(folder)?.applied)
+}
+
+/// Keeps up to where it is applied.
+///
+/// # Errors
+/// As [`begin`].
+pub fn keep_applied(folder: &Folder, applied: u64) -> Result<(), IdentityError> {
+    let starts = read(folder)?;
+    if starts.applied == applied {
+        return Ok(());
+    }
+    write(folder, &Starts { applied, ..starts })
 }
 
 fn read(folder: &Folder) -> Result<Starts, IdentityError> {

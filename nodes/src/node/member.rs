@@ -24,7 +24,7 @@ use crate::store::{self, Threads};
 use crate::wire::hello::{Build, Refused};
 use crate::wire::release::Release;
 use futures::StreamExt;
-use futures::future::{join, join4};
+use futures::future::{join, join5};
 use futures::stream::FuturesUnordered;
 use otto_core::cluster::Cluster;
 use otto_core::cluster::command::Wish;
@@ -153,7 +153,8 @@ impl Node {
         // It was made by founding, or is filled by others.
         let shards =
             ShardsConfig { node: me.0, shards: residence.shards, founds: false, ..config.shards };
-        let shards = ShardsConfig { incarnation: residence.incarnation, ..shards };
+        let applied_once = starts::applied(&identity)?;
+        let shards = ShardsConfig { incarnation: residence.incarnation, applied_once, ..shards };
         let shards = Shards::open(Box::new(disk), &Threads, shards, links.clone()).await;
         let shards = Arc::new(shards.map_err(|error| Refused::from(&error))?);
         if let Err(refused) = fit_for_all_of_it(&shards) {
@@ -226,7 +227,13 @@ impl Node {
             chance,
         );
         let admission = citizen.admission();
-        let chores = join4(
+        let remembering = citizen.remember(|applied| {
+            if let Err(error) = starts::keep_applied(&self.identity, applied) {
+                tracing::warn!(%error, "it is not kept how far this node is");
+            }
+        });
+        let chores = join5(
+            remembering,
             citizen.live(),
             renewing,
             self.admit_agent(place, &address, &reception),

@@ -62,6 +62,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use types::LogId;
 
 /// How long a voter waits before it stands for election, at least and at most, after its leader's
 /// lease ran out. The lease lasts as long as the longest wait: so a leader's end is noticed after
@@ -89,12 +90,15 @@ pub struct ShardsConfig {
     /// The incarnation of the cluster, where this node is new in it: the upper half of every epoch.
     /// A store that exists keeps its own.
     pub incarnation: u32,
+    /// Up to where the cluster's own shard was applied here once, as is known beside the store: a
+    /// store that has less was wiped or taken back. Zero where nothing is known.
+    pub applied_once: u64,
 }
 
 impl Default for ShardsConfig {
     fn default() -> Self {
         let logs = LogBounds::default();
-        Self { node: 1, shards: 8, seed: 0, founds: true, logs, incarnation: 1 }
+        Self { node: 1, shards: 8, seed: 0, founds: true, logs, incarnation: 1, applied_once: 0 }
     }
 }
 
@@ -121,13 +125,13 @@ impl Shards {
         config: ShardsConfig,
         peers: SharedPeers,
     ) -> Result<Self, OpenError> {
-        let ShardsConfig { node, shards, seed, founds, logs, incarnation } = config;
+        let ShardsConfig { node, shards, seed, founds, logs, incarnation, applied_once } = config;
         runtime::stir(seed);
         let store_config = StoreConfig { node, shards, birth: seed, incarnation };
         let store = Store::open(disk, executor, store_config)?;
         let raft_config = group_config(&store)?;
         let ids: Vec<ShardId> = (0..store.shards).map(ShardId).chain([ShardId::META]).collect();
-        let roll = match start_roll(&store, node, seed, &ids).await {
+        let roll = match start_roll(&store, node, seed, &ids, applied_once).await {
             Ok(roll) => Arc::new(roll),
             Err(fault) => {
                 let refused = store.refused(fault.to_string());
@@ -325,10 +329,27 @@ async fn stop(groups: &BTreeMap<ShardId, Arc<Shard>>, store: &Store) -> Result<(
 }
 
 /// Counts a start of this node, with what each shard holds.
-async fn start_roll(store: &Store, node: u64, seed: u64, ids: &[ShardId]) -> Result<Roll, Fault> {
+async fn start_roll(
+    store: &Store,
+    node: u64,
+    seed: u64,
+    ids: &[ShardId],
+    applied_once: u64,
+) -> Result<Roll, Fault> {
     let marks = ids.iter().map(|id| machine::opening_mark(*id, store));
     let marks = marks.collect::<Result<Vec<_>, _>>()?;
-    Roll::open(store.log.clone(), node, store.birth, seed, marks).await
+    let meta = marks.iter().find(|mark| mark.shard == ShardId::META);
+    let last = meta.and_then(|mark| mark.last).map_or(0, |last| LogId::from(last).index);
+    let roll = Roll::open(store.log.clone(), node, store.birth, seed, marks).await?;
+    if last < applied_once {
+        let node = NodeId(node);
+        let why = format!(
+            "node {node} has {last} entries of the cluster and had {applied_once}: its store was \
+             taken back to a copy"
+        );
+        roll.cast_out(&why).await?;
+    }
+    Ok(roll)
 }
 
 /// A group's settings. Only we purge: openraft would purge what a follower still needs. Signs of

@@ -75,6 +75,8 @@ struct Identity {
     node: Option<NodeId>,
     /// It founds the cluster, once.
     founds: bool,
+    /// Up to where the cluster's journal was applied, as is kept beside the store.
+    applied: u64,
 }
 
 impl ControlHost {
@@ -86,6 +88,7 @@ impl ControlHost {
             number: 0,
             node: None,
             founds: index == 0,
+            applied: 0,
         };
         Self {
             disk: SimulatedDisk::new(setup.seed.wrapping_add(u64::from(index) << 56)),
@@ -137,6 +140,11 @@ impl ControlHost {
             shards: self.shard_count,
             seed: if self.is_cluster() { random() } else { 0 },
             founds,
+            applied_once: if self.common.bug == Some(Bug::CopiesUnnoticed) {
+                0
+            } else {
+                self.applied()
+            },
             ..ShardsConfig::default()
         };
         let tasks = Tasks { slower_ms: Arc::clone(&self.slower_ms) };
@@ -201,11 +209,24 @@ impl ControlHost {
         let Some(citizen) = citizen else {
             return attending.await.map(drop).map_err(|refused| refused.what);
         };
+        let remembering = citizen.remember(|applied| self.keep_applied(applied));
         tokio::select! {
             biased;
             ended = attending => ended.map(drop).map_err(|refused| refused.what),
+            () = remembering => Ok(()),
             () = citizen.live() => Ok(()),
         }
+    }
+
+    /// Up to where the cluster's journal was applied here once, as is kept beside the store.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.identity().applied
+    }
+
+    /// Keeps that beside the store.
+    pub fn keep_applied(&self, applied: u64) {
+        self.identity().applied = applied;
     }
 
     /// What carries replication's calls.
@@ -314,7 +335,7 @@ impl ControlHost {
         self.common.passports.lose(&self.name);
         let mut identity = self.identity();
         let number = identity.number + 1;
-        *identity = Identity { token, number, node: None, founds: false };
+        *identity = Identity { token, number, node: None, founds: false, applied: 0 };
     }
 
     /// The process is dead.

@@ -25,11 +25,16 @@ fn violations(history: &[Moment], _: &Ending) -> Vec<String> {
             Fact::Granted { voter, candidate, shard, term } if !lost.contains(voter) => {
                 granted.entry((*shard, *term, *candidate)).or_default().insert(*voter);
             }
+            Fact::Leads { node, shard, term, .. } if lost.contains(node) => {
+                wrong.push(format!(
+                    "{node} leads shard {shard} in term {term} and has lost its memory"
+                ));
+            }
             // Later on other voters may belong to the group than those that elected.
             Fact::Leads { node, shard, term, voters } if seen.insert((*shard, *term)) => {
                 let by = granted.entry((*shard, *term, *node)).or_default();
                 let sound = voters.iter().filter(|voter| *voter == node || by.contains(voter));
-                if sound.count() * 2 <= voters.len() || lost.contains(node) {
+                if sound.count() * 2 <= voters.len() {
                     wrong.push(format!(
                         "{node} leads shard {shard} in term {term} on the votes of {by:?}, of \
                          voters {voters:?}; {lost:?} have lost their memory"

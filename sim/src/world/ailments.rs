@@ -1,6 +1,6 @@
 //! What ails links, disks, clocks and the cluster's members, kind by kind.
 
-use super::inject::{LATENCY_MS, LEASE_MS, Repair, Strobe};
+use super::inject::{Copy, LATENCY_MS, LEASE_MS, Repair, Strobe};
 use super::{CLIENT, World};
 use crate::faults::FaultKind;
 use crate::history::Fact;
@@ -94,29 +94,39 @@ impl World {
                 }
             }
             FaultKind::CopyDisk { control } => {
-                // A node that was alone when its disk was copied is alone again with that copy,
-                // until it meets another: nothing on it says that there are any.
-                if self.cluster().is_none_or(|cluster| cluster.voters().count() < 3) {
-                    return;
-                }
-                let disk = self.control(control).disk;
-                let content = |file| disk.content(file);
-                let copy = (content(StoreFile::Log), content(StoreFile::State));
-                self.copies.insert(control, copy);
+                let host = self.control(control);
+                let voters = self.cluster().map_or(0, |cluster| cluster.voters().count());
+                // A node that was alone then knows of the others by what is beside the store, or
+                // not at all: nobody can notice that all of the machine is as it was.
+                let applied = match voters {
+                    1 => None,
+                    3.. => Some(host.applied()),
+                    _ => return,
+                };
+                let content = |file| host.disk.content(file);
+                let (log, state) = (content(StoreFile::Log), content(StoreFile::State));
+                self.copies.insert(control, Copy { log, state, applied });
             }
             FaultKind::TakeBackDisk { control } => {
-                let disk = self.control(control).disk;
-                let Some((log, state)) = self.copies.remove(&control) else { return };
-                if log.is_empty() || log == disk.content(StoreFile::Log) {
+                let host = self.control(control);
+                let Some(Copy { log, state, applied }) = self.copies.remove(&control) else {
+                    return;
+                };
+                if log.is_empty() || log == host.disk.content(StoreFile::Log) {
                     return;
                 }
+                self.mark_if(applied.is_none(), "a node was taken back to when it was alone");
                 self.lose_memory(control, now, "a disk was taken back");
-                disk.replace(StoreFile::Log, &log);
-                disk.replace(StoreFile::State, &state);
+                host.disk.replace(StoreFile::Log, &log);
+                host.disk.replace(StoreFile::State, &state);
+                if let Some(applied) = applied {
+                    host.keep_applied(applied);
+                }
             }
             FaultKind::WipeDisk { control } => {
                 self.lose_memory(control, now, "a disk was wiped");
                 self.control(control).disk.wipe();
+                self.control(control).keep_applied(0);
             }
             FaultKind::LoseMachine { control } => {
                 let Some(node) = self.control(control).node() else { return };

@@ -49,8 +49,16 @@ pub(super) struct Strobe {
     pub(super) ahead: bool,
 }
 
-/// Copies of disks, by machine: the log and the state.
-pub(super) type Copies = BTreeMap<u8, (Vec<u8>, Vec<u8>)>;
+/// Copies of disks, by machine.
+pub(super) type Copies = BTreeMap<u8, Copy>;
+
+/// A copy of a disk: the log, the state, and what is kept beside them, where that is copied too.
+#[derive(Clone, Debug)]
+pub(super) struct Copy {
+    pub(super) log: Vec<u8>,
+    pub(super) state: Vec<u8>,
+    pub(super) applied: Option<u64>,
+}
 
 impl World {
     pub(super) fn later(&mut self, at_ms: u64, repair: Repair) {
@@ -270,7 +278,11 @@ impl World {
             | FaultKind::LoseMachine { control } => control,
             _costs_no_memory => return false,
         };
-        if self.may_forget(control) {
+        // What is beside the store is written a moment after others vote.
+        let unwritten = self.copies.get(&control).is_some_and(|copy| copy.applied.is_none())
+            && self.control(control).applied() == 0;
+        let unwritten = unwritten && matches!(fault, FaultKind::TakeBackDisk { .. });
+        if self.may_forget(control) && !unwritten {
             return false;
         }
         if self.put_off < PUT_OFF.1 && now + PUT_OFF.0 < SAFETY_PHASE_MS {

@@ -68,6 +68,7 @@ pub const CLUSTER_MARKS: &[&str] = &[
     "a node was cast out",
     "a disk was wiped",
     "a disk was taken back",
+    "a node was taken back to when it was alone",
     "a disk was damaged",
     "a machine was lost",
     "a node drained",

@@ -184,6 +184,31 @@ impl Citizen {
         self.seat.known.clone()
     }
 
+    /// Has somebody keep beside the store, whenever the cluster has changed, up to where its own
+    /// shard is applied here; zero where nobody else votes. For ever: dropping the future ends it.
+    pub fn remember<Keep: FnMut(u64) + Send>(
+        &self,
+        mut keep: Keep,
+    ) -> impl Future<Output = ()> + Send + use<Keep> {
+        let (mut known, shards) = (self.known(), Arc::clone(&self.upkeep.shards));
+        let me = self.upkeep.me;
+        async move {
+            loop {
+                let cluster = Arc::clone(&known.borrow_and_update());
+                let accompanied = cluster.voters().any(|voter| voter != me);
+                let views = shards.views();
+                let meta = views.iter().find(|group| group.shard == ShardId::META);
+                // Before anything was learnt, what is kept stays.
+                if let Some(meta) = meta.filter(|_| cluster.version() > 0) {
+                    keep(if accompanied { meta.applied } else { 0 });
+                }
+                if known.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+
     /// Takes part, for ever. Dropping the future ends it.
     pub async fn live(self) {
         let Self { seat, upkeep, meta, .. } = self;
