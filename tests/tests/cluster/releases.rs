@@ -143,7 +143,7 @@ fn after_the_level_was_raised_there_is_no_way_back() {
     let bob = Person::new(&city, "bob");
     ada.sign_in(1, "--admin");
     bob.sign_in(1, "");
-    bob.fail("otto upgrade --raise", 2, "bob may not");
+    bob.fail("otto upgrade --raise", 2, "only an administrator");
     assert_eq!(ada.succeed("otto upgrade --raise --json"), "");
     let present = Some(env!("CARGO_PKG_VERSION").to_owned());
     until("two nodes to tell their release", || {
