@@ -220,8 +220,7 @@ impl ClientSide for Desk {
     }
 
     async fn status(&self) -> Result<NodeStatus, ApiError> {
-        let ControlConfig { build, node_build, shards: _, idle, data, address } =
-            self.config.clone();
+        let ControlConfig { build, node_build, idle, data, address, .. } = self.config.clone();
         Ok(NodeStatus {
             build,
             node_build,

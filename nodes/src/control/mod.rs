@@ -45,6 +45,7 @@ use otto_actors::ports::clock::SharedClock;
 use otto_actors::ports::logs::SharedLogs;
 use otto_actors::ports::sabotage::SharedSabotage;
 use otto_core::cluster::register::Register;
+use otto_core::time::Span;
 use shards::Reign;
 use shelves::{BlobsOfAll, LogsOfAll};
 use std::fmt;
@@ -112,6 +113,8 @@ pub struct ControlConfig {
     pub node_build: Build,
     /// How to open the shards.
     pub shards: ShardsConfig,
+    /// How long a lease holds without being renewed.
+    pub lease: Span,
     /// It leaves when idle for so long; never where there is nothing.
     pub idle: Option<Duration>,
     /// Where its data is, for people.
@@ -181,7 +184,7 @@ pub async fn attend(
     let Outside { listener, clock, chance, blobs, logs, sabotage, membership, neighbours } =
         outside;
     let shards = u16::try_from(store.shards.len()).unwrap_or(u16::MAX);
-    let settings = Settings { shards, ..Settings::default() };
+    let settings = Settings { shards, lease: config.lease, ..Settings::default() };
     let since = clock.now();
     let porter = match &membership {
         Some(membership) => {

@@ -23,6 +23,7 @@ use otto_actors::ports::sabotage::NoSabotage;
 use otto_core::capability::{Capabilities, Need};
 use otto_core::gate::Gates;
 use otto_core::ids::{AgentId, AgentRef, Attempt, CommandId, Digest, RunId, StageId};
+use otto_core::lease::LEASE;
 use otto_core::plan::{DEFAULT_QUEUE, FORMAT, Origin, Plan, Revision, Stage, StepCall, Work};
 use otto_core::run::event::Event;
 use otto_core::run::outcome::{AttemptEnd, Outcome};
@@ -88,6 +89,7 @@ fn start(folder: &Path, outside: &Outside, idle: Option<Duration>) -> Starting {
         build: Build { version: "0.1.0".to_owned(), made_ns: 1, size: 1 },
         node_build: Build::default(),
         shards: ShardsConfig { shards: 2, ..ShardsConfig::default() },
+        lease: LEASE,
         idle,
         data: String::new(),
         address: String::new(),

@@ -18,6 +18,7 @@ use crate::wire::hello::Refused;
 use otto_actors::ports::blobs::SharedBlobs;
 use otto_actors::ports::logs::SharedLogs;
 use otto_actors::ports::sabotage::NoSabotage;
+use otto_core::time::Span;
 use std::env;
 use std::ffi::OsString;
 use std::io;
@@ -29,6 +30,10 @@ use tokio::sync::watch;
 
 /// How long a node of a cluster has to let others lead when it is ended.
 const PARTING: Duration = Duration::from_secs(6);
+
+/// How long a lease holds at a node that is alone. Nobody else could take it over, so its agent
+/// works on while this process is away, above all while the disk is full or the machine sleeps.
+const LEASE_ALONE: Span = Span::hours(1);
 
 /// Runs the control process until it leaves, or its supervisor is gone.
 pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), Refused> {
@@ -60,6 +65,7 @@ pub(super) async fn run(place: &Place, inheritance: Inheritance) -> Result<(), R
         build,
         node_build: orders.node_build,
         shards: ShardsConfig { seed, ..ShardsConfig::default() },
+        lease: LEASE_ALONE,
         // The agent is of another build: as soon as nothing goes on, all of the node is renewed.
         idle: if superseded { idle.map(|idle| idle.min(Duration::from_secs(1))) } else { idle },
         data: place.data().display().to_string(),

@@ -31,6 +31,7 @@ use otto_core::cluster::command::Wish;
 use otto_core::cluster::state::{By, Holder, JoinRole};
 use otto_core::ids::{KeyId, NodeId, ShardId};
 use otto_core::journal::EntityId;
+use otto_core::lease::LEASE;
 use otto_core::time::Span;
 use std::io;
 use std::sync::Arc;
@@ -68,7 +69,8 @@ pub(super) async fn run(
     if founds {
         found(place, &identity, &address, &outside, &config).await?;
     }
-    let config = ControlConfig { address: format!("{address} and {}", config.address), ..config };
+    let address_shown = format!("{address} and {}", config.address);
+    let config = ControlConfig { address: address_shown, lease: LEASE, ..config };
     let node = Node::open(place, residence, identity, &config, &outside, tcp).await?;
     let greeting = Greeting { founds, address, tell };
     let ended = node.take_part(place, outside, config, greeting, leave).await;

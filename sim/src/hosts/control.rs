@@ -20,6 +20,7 @@ use otto_actors::ports::logs::SharedLogs;
 use otto_core::cluster::Cluster;
 use otto_core::ids::{KeyId, NodeId, ShardId, TokenHash};
 use otto_core::journal::EntityId;
+use otto_core::lease::LEASE;
 use otto_nodes::control::cluster::{Citizen, Entrance};
 use otto_nodes::control::{ControlConfig, OpenStore, Outside, attend, settled};
 use otto_nodes::identity::authority::Authority;
@@ -185,6 +186,7 @@ impl ControlHost {
             build: build(),
             node_build: build(),
             shards: config,
+            lease: LEASE,
             idle: None,
             data: String::new(),
             address: format!("{}:{PORT}", self.name),

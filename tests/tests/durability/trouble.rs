@@ -328,7 +328,8 @@ fn prints_on_a_full_disk(limit: &str, full: Duration) -> (Option<String>, String
 
 #[test]
 fn a_step_that_prints_on_a_full_disk_waits_for_room() {
-    let (outcome, log) = prints_on_a_full_disk("", Duration::from_secs(5));
+    // For longer than a lease holds in a cluster: the control process is away all the time.
+    let (outcome, log) = prints_on_a_full_disk("", Duration::from_secs(20));
     let line = "x".repeat(20_000);
     let printed: Vec<String> = (1..=50).map(|n| format!("{n} {line}")).collect();
     assert!(log.lines().eq(printed), "a log of {} bytes", log.len());

@@ -33,6 +33,7 @@ use otto_core::ids::{
     AgentId, CommandId, Digest, KeyId, NodeId, ProjectId, RunId, ShardId, TokenHash,
 };
 use otto_core::journal::{EntityId, EntityKind, Proposal, StoredHead, Verdict};
+use otto_core::lease::LEASE;
 use otto_core::run::outcome::Outcome;
 use otto_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -215,6 +216,7 @@ impl Town {
             build: Build::default(),
             node_build: Build::default(),
             shards: config,
+            lease: LEASE,
             idle: None,
             data: String::new(),
             address: String::new(),

@@ -28,6 +28,7 @@ use otto_core::cluster::event::Entry;
 use otto_core::cluster::register::Register;
 use otto_core::cluster::state::{By, JoinRole, Levels, UserRole};
 use otto_core::ids::{ClusterId, KeyId, NodeId};
+use otto_core::lease::LEASE;
 use otto_core::time::{Span, Timestamp};
 use std::collections::BTreeMap;
 use std::io;
@@ -290,6 +291,7 @@ async fn start(
         build: Build::default(),
         node_build: Build::default(),
         shards: ShardsConfig { shards: 2, ..ShardsConfig::default() },
+        lease: LEASE,
         idle: None,
         data: String::new(),
         address: String::new(),
