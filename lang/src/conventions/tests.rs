@@ -130,10 +130,31 @@ fn what_follows_no_convention_is_not_guessed() {
     for files in [
         &[("README.md", "")][..],
         &[("Makefile", "install: prog\n\tcp x /usr\nprog:\n\tcc x.c\n")],
+        &[("Makefile", "default: install\ninstall:\n\tcp x /usr\n")],
+        &[("Makefile", "default: clean\nclean:\n\trm -r out\n")],
+        &[("Makefile", "it: prog | \\\n  post\nprog post: install-all\ninstall-all:\n\tls\n")],
+        &[("Makefile", "WHAT = prog web-deploy\nit: ${WHAT}\nprog:\n\tcc x.c\n")],
+        &[("Makefile", "it: prog\n\t@$(MAKE) -C . DIR=x install\nprog:\n\tcc x.c\n")],
+        &[("Makefile", ".DEFAULT_GOAL := install\nprog:\n\tcc x.c\ninstall: prog\n")],
+        &[("Makefile", "it: prog; cc -o prog\nit: deploy\n")],
         &[("package.json", "{ not json")],
         &[("package.json", "{}")],
     ] {
         assert_eq!(recognise(&listing(files)), Vec::new(), "{files:?}");
+    }
+}
+
+#[test]
+fn what_a_bare_make_makes_is_made_where_it_stays_in_the_workspace() {
+    for makefile in [
+        "OBJS = run.o lib/install.o\nINSTALL = install\nprog: $(OBJS)\n\tcc\nclean:\n\trm x\n",
+        "prog: lib # no install\n\tcc; ls install\nlib: prog\ninstall: prog\n",
+        ".DEFAULT_GOAL = prog\ninstall: prog\n\t$(MAKE) clean\nprog:\n\tcc\n",
+    ] {
+        let found = recognise(&listing(&[("Makefile", makefile)]));
+        let [found] = found.as_slice() else { panic!("{makefile:?} comes to {found:?}") };
+        assert_eq!(found.stages[0].scripts, ["make"], "{makefile}");
+        assert!(found.reasons[0].contains("'prog' is what make makes"), "{:?}", found.reasons);
     }
 }
 
