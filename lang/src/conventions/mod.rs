@@ -64,17 +64,29 @@ pub fn glances(path: &str) -> bool {
     python::is_test_file(path)
 }
 
-/// What lies at the top of a repository: names, with the content of those that [`reads`] and
-/// [`glances`] name.
+/// Whether a convention wants to know of a file wherever it lies. Its path is from the root.
+#[must_use]
+pub fn matters(path: &str) -> bool {
+    python::matters(path)
+}
+
+/// What lies at the top of a repository, and what [`matters`] further down: names, with the content
+/// of those that [`reads`] and [`glances`] name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Listing {
     files: BTreeMap<String, String>,
+    is_partial: bool,
 }
 
 impl Listing {
     /// Adds a file by its path from the root; a folder's path ends in `/` and has no content.
     pub fn add(&mut self, path: impl Into<String>, content: impl Into<String>) {
         self.files.insert(path.into(), content.into());
+    }
+
+    /// Says that there are more files than were looked at.
+    pub fn leave_rest_unseen(&mut self) {
+        self.is_partial = true;
     }
 
     fn has(&self, path: &str) -> bool {
@@ -143,7 +155,8 @@ impl Inferred {
 }
 
 /// All conventions that a repository follows. Make is asked only where no language was recognised:
-/// elsewhere its targets mostly wrap the language's own tools.
+/// elsewhere its targets mostly wrap the language's own tools. Where nothing else says what the
+/// repository is, tests further down do.
 #[must_use]
 pub fn recognise(listing: &Listing) -> Vec<Convention> {
     let languages = [
@@ -157,7 +170,10 @@ pub fn recognise(listing: &Listing) -> Vec<Convention> {
     ];
     let found: Vec<Convention> =
         languages.iter().filter_map(|recognise| recognise(listing)).collect();
-    if found.is_empty() { make::recognise(listing).into_iter().collect() } else { found }
+    if !found.is_empty() {
+        return found;
+    }
+    make::recognise(listing).or_else(|| python::recognise_tests(listing)).into_iter().collect()
 }
 
 /// What is there and suggests nothing, in words for people: a file that a convention looks for, and
@@ -192,7 +208,7 @@ pub fn named(name: &str, listing: &Listing) -> Option<Convention> {
         "make" => make::recognise(listing),
         "maven" => java::recognise_maven(listing),
         "npm" => node::recognise(listing),
-        "python" => python::recognise(listing),
+        "python" => python::recognise(listing).or_else(|| python::recognise_tests(listing)),
         "ruby" => ruby::recognise(listing),
         "rust" => rust::recognise(listing),
         _ => None,

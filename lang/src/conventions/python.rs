@@ -2,6 +2,7 @@
 
 use super::broken::without_mark;
 use super::{Convention, Inferred, Listing};
+use std::collections::BTreeSet;
 
 const REQUIREMENTS: [&str; 5] = [
     "requirements.txt",
@@ -20,9 +21,24 @@ const MARKS: [&str; 7] = [
     "conftest.py",
 ];
 
+/// Lies at the top of an environment with packages of its own.
+const VENV: &str = "pyvenv.cfg";
+/// Folders that pytest does not look into, and where packages are installed.
+const NOT_LOOKED_INTO: [&str; 7] =
+    ["CVS", "_darcs", "build", "dist", "node_modules", "site-packages", "venv"];
+
 pub(super) fn recognise(listing: &Listing) -> Option<Convention> {
-    let script = || listing.paths().find(|path| !path.contains('/') && is_test(path));
-    let found = listing.first(&MARKS).or_else(script)?;
+    let script = || listing.paths().find(|path| !path.contains('/') && is_test_file(path));
+    Some(convention(listing, listing.first(&MARKS).or_else(script)?))
+}
+
+/// What tests alone suggest, wherever they lie.
+pub(super) fn recognise_tests(listing: &Listing) -> Option<Convention> {
+    let (path, _) = tests(listing).next()?;
+    Some(convention(listing, path))
+}
+
+fn convention(listing: &Listing, found: &str) -> Convention {
     let project = Project::read(listing);
     let mut reasons = Vec::new();
     let mut stages = Vec::new();
@@ -31,7 +47,38 @@ pub(super) fn recognise(listing: &Listing) -> Option<Convention> {
         stages.push(project.lint());
     }
     stages.push(project.tests(&mut reasons));
-    Some(Convention { name: "python", found: found.to_owned(), stages, reasons })
+    Convention { name: "python", found: found.to_owned(), stages, reasons }
+}
+
+/// What runs the tests.
+#[derive(Clone, PartialEq, Eq)]
+enum Runner {
+    Pytest,
+    /// From this folder on; empty where it is the root.
+    Unittest {
+        start: String,
+    },
+    Django,
+}
+
+impl Runner {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Pytest => "pytest",
+            Self::Unittest { .. } => "unittest",
+            Self::Django => "manage.py test",
+        }
+    }
+
+    /// What Python is called with.
+    fn arguments(&self) -> String {
+        match self {
+            Self::Pytest => "-m pytest".to_owned(),
+            Self::Unittest { start } if start.is_empty() => "-m unittest discover".to_owned(),
+            Self::Unittest { start } => format!("-m unittest discover -s {start}"),
+            Self::Django => "manage.py test".to_owned(),
+        }
+    }
 }
 
 /// What is to be known of a Python project.
@@ -77,33 +124,30 @@ impl<'a> Project<'a> {
             reasons.push(format!("{why}: tox"));
             return Inferred::new("test", &["python3", "tox"], &["tox"]);
         }
-        let run = match (self.pytest(), self.unittest()) {
-            (Some(why), _) => {
-                reasons.push(format!("{why}: pytest"));
-                "pytest"
-            }
-            (None, Some(run)) => {
-                reasons.push("test files, and no other runner is configured: unittest".to_owned());
-                run
-            }
-            (None, None) => {
-                reasons.push("no tests were found: every file is compiled instead".to_owned());
-                return Inferred::new(
-                    "compile",
-                    &["python3"],
-                    &["python3 -m compileall -q -x '[/\\\\]\\.' ."],
-                );
-            }
+        let pytest = self.pytest().map(|why| (Runner::Pytest, why));
+        let Some((runner, why)) = pytest.or_else(|| self.other_runner()) else {
+            let among = if self.listing.is_partial {
+                " among the files that were looked at, and there are more"
+            } else {
+                ""
+            };
+            reasons.push(format!("no tests were found{among}: every file is compiled instead"));
+            return Inferred::new(
+                "compile",
+                &["python3"],
+                &["python3 -m compileall -q -x '[/\\\\]\\.' ."],
+            );
         };
-        self.with_packages(run, reasons)
+        reasons.push(format!("{why}: {}", runner.name()));
+        self.with_packages(&runner, reasons)
     }
 
     /// What says that pytest runs the tests.
     fn pytest(&self) -> Option<String> {
-        let configured = self
-            .listing
-            .first(&["pytest.ini", ".pytest.ini"])
-            .or_else(|| self.listing.paths().find(|path| file_name(path) == "conftest.py"));
+        let configured = self.listing.first(&["pytest.ini", ".pytest.ini"]).or_else(|| {
+            let mut paths = self.listing.paths().filter(|path| matters(path));
+            paths.find(|path| file_name(path) == "conftest.py")
+        });
         let tool = self.pyproject.get("tool").and_then(|tool| tool.get("pytest"));
         let mentions = |path: &&str| {
             self.listing.content(path).is_some_and(|content| content.contains("pytest"))
@@ -117,34 +161,59 @@ impl<'a> Project<'a> {
                 files.find(mentions).map(|path| format!("pytest in {path}"))
             })
             .or_else(|| {
-                let mut tests = self.listing.files().filter(|(path, _)| is_test_file(path));
+                let mut tests = tests(self.listing);
                 tests.find_map(|(path, text)| Some(format!("{} in {path}", for_pytest(text)?)))
             })
     }
 
-    /// How unittest finds the tests, where there are any.
-    fn unittest(&self) -> Option<&'static str> {
-        // Below its start, unittest looks into packages only.
-        let packaged = |folder: &str, inner: &str| {
-            let mut folders = inner.match_indices('/').map(|(end, _)| &inner[..end]);
-            folders.all(|package| self.listing.has(&format!("{folder}{package}/__init__.py")))
-        };
-        let within = |folder: &str| {
-            let mut inner = self.listing.paths().filter_map(|path| path.strip_prefix(folder));
-            inner.any(|inner| is_test(file_name(inner)) && packaged(folder, inner))
-        };
-        let at_top = self.listing.paths().any(|path| !path.contains('/') && is_test(path));
-        match (at_top || self.listing.has("tests/__init__.py"), within("tests/"), within("test/")) {
-            (true, _, _) => Some("-m unittest discover"),
-            (false, true, _) => Some("-m unittest discover -s tests"),
-            (false, false, true) => Some("-m unittest discover -s test"),
-            (false, false, false) => None,
+    /// What runs tests that do not ask for pytest, where there are any, and why.
+    fn other_runner(&self) -> Option<(Runner, String)> {
+        tests(self.listing).next()?;
+        if self.listing.has("manage.py") {
+            let why = "manage.py, and tests that name no other runner".to_owned();
+            return Some((Runner::Django, why));
+        }
+        // Pytest runs what is written for unittest, too, and needs no start.
+        if let Some((path, _)) = tests(self.listing).find(|(path, _)| !self.is_for_unittest(path)) {
+            return Some((Runner::Pytest, format!("unittest does not look for {path}")));
+        }
+        let starts: BTreeSet<&str> =
+            tests(self.listing).map(|(path, _)| self.start(path)).collect();
+        let starts: Vec<&str> = starts.into_iter().collect();
+        match starts.as_slice() {
+            [start] => {
+                let why = "test files, and no other runner is configured".to_owned();
+                Some((Runner::Unittest { start: (*start).to_owned() }, why))
+            }
+            several => {
+                let named: Vec<&str> = several
+                    .iter()
+                    .map(|start| if start.is_empty() { "." } else { start })
+                    .collect();
+                Some((Runner::Pytest, format!("unittest would start in {}", named.join(", "))))
+            }
         }
     }
 
+    /// Where unittest must start to find a file: below its start it looks into packages only.
+    fn start<'p>(&self, path: &'p str) -> &'p str {
+        let mut folder = folder_of(path);
+        while !folder.is_empty() && self.listing.has(&format!("{folder}/__init__.py")) {
+            folder = folder_of(folder);
+        }
+        folder
+    }
+
+    /// Whether unittest finds a file where it starts next to it, and the start is a plain word.
+    fn is_for_unittest(&self, path: &str) -> bool {
+        let start = self.start(path);
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+        is_test(file_name(path)) && !start.starts_with('-') && start.chars().all(plain)
+    }
+
     /// Puts what installs the project's packages in front of its tests.
-    fn with_packages(&self, run: &str, reasons: &mut Vec<String>) -> Inferred {
-        let module = if run == "pytest" { "-m pytest" } else { run };
+    fn with_packages(&self, runner: &Runner, reasons: &mut Vec<String>) -> Inferred {
+        let module = runner.arguments();
         let locked = [
             ("uv.lock", "uv", "uv sync --locked", "uv run python"),
             ("poetry.lock", "poetry", "poetry install", "poetry run python"),
@@ -165,7 +234,7 @@ impl<'a> Project<'a> {
         if !wanted.is_empty() {
             reasons.push(format!("packages are installed into .venv: {}", wanted.join(" ")));
         }
-        wanted.extend((run == "pytest").then(|| "pytest".to_owned()));
+        wanted.extend((*runner == Runner::Pytest).then(|| "pytest".to_owned()));
         if wanted.is_empty() {
             reasons.push("no dependencies are declared: nothing is installed".to_owned());
             return Inferred::new("test", &["python3"], &[&format!("python3 {module}")]);
@@ -202,10 +271,43 @@ fn is_test(name: &str) -> bool {
     name.starts_with("test") && name.strip_suffix(".py").is_some()
 }
 
-/// The files that hold tests, by the names that unittest or pytest look for.
+/// The files that hold tests, by the names that unittest or pytest look for. Further down, and
+/// outside of folders of tests, `test` alone begins other names as well.
 pub(super) fn is_test_file(path: &str) -> bool {
-    let name = file_name(path);
-    is_test(name) || name.ends_with("_test.py")
+    let Some(stem) = file_name(path).strip_suffix(".py") else { return false };
+    let folder = folder_of(path);
+    let is_for_tests =
+        || folder.is_empty() || folder.split('/').any(|name| matches!(name, "test" | "tests"));
+    let is_named = stem.starts_with("test_") || stem.ends_with("_test");
+    (is_named || (stem.starts_with("test") && is_for_tests())) && is_looked_into(folder)
+}
+
+/// The files that tell where tests are, and what runs them.
+pub(super) fn matters(path: &str) -> bool {
+    let tells = ["__init__.py", "conftest.py", VENV].contains(&file_name(path));
+    is_test_file(path) || (tells && is_looked_into(folder_of(path)))
+}
+
+/// The files of tests, but those of what is installed.
+fn tests(listing: &Listing) -> impl Iterator<Item = (&str, &str)> {
+    let venvs: Vec<&str> =
+        listing.paths().filter(|path| file_name(path) == VENV).map(folder_of).collect();
+    listing.files().filter(move |(path, _)| {
+        let mut folders = path.match_indices('/').map(|(end, _)| &path[..end]);
+        is_test_file(path) && !folders.any(|folder| venvs.contains(&folder))
+    })
+}
+
+fn is_looked_into(folder: &str) -> bool {
+    folder.split('/').all(|name| {
+        !name.starts_with('.')
+            && name.strip_suffix(".egg").is_none()
+            && !NOT_LOOKED_INTO.contains(&name)
+    })
+}
+
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 fn file_name(path: &str) -> &str {

@@ -1,6 +1,6 @@
 //! One check: a listing goes in, the golden file says which Ottofile comes out.
 
-use super::{Listing, broken, glances, named, ottofile, reads, recognise};
+use super::{Listing, broken, glances, matters, named, ottofile, reads, recognise};
 
 /// The content of a file matters only where a convention reads it, so the check refuses others.
 fn listing(files: &[(&str, &str)]) -> Listing {
@@ -55,7 +55,8 @@ fn python() {
         "python-unittest",
         &[("pyproject.toml", "[project]\nname = 'x'\n"), ("tests/test_one.py", "")],
     );
-    check("python-unittest-package", &[("setup.py", ""), ("tests/__init__.py", "")]);
+    let package = [("setup.py", ""), ("tests/__init__.py", ""), ("tests/test_one.py", "")];
+    check("python-unittest-package", &package);
     check("python-requirements", &[("requirements.txt", "flask\n"), ("test_app.py", "")]);
     check("python-scripts", &[("app.py", ""), ("test_app.py", "")]);
     check("python-without-tests", &[("setup.py", "")]);
@@ -89,8 +90,81 @@ fn tests_say_themselves_what_runs_them() {
     unittest("# import pytest\n");
     check("tests/unit/conftest.py", "", "-m pytest", "tests/unit/conftest.py: pytest");
     check("shop_test.py", "def test_one(): ...\n", "-m pytest", "def test_… in shop_test.py");
-    check("tests/unit/test_shop.py", "", "-q -x '[/\\\\]\\.' .", "no tests were found");
+    check("tests/unit/test_shop.py", "", "-m unittest discover -s tests/unit", "unittest");
     check("tox.ini", "[flake8]\n[pytest]\n", "-m pytest", "pytest in tox.ini: pytest");
+}
+
+/// Which module runs tests wherever they lie, with what kind of project, and what said so.
+#[test]
+fn tests_are_found_wherever_they_lie() {
+    const PYTEST: &str = "def test_a(): assert 0\n";
+    const UNITTEST: &str = "class TestIt(unittest.TestCase):\n    def test_a(self): ...\n";
+    let check = |mark: &str, tests: &[(&str, &str)], module: &str, why: &str| {
+        let mut files = vec![(mark, "")];
+        for (path, content) in tests {
+            assert!(matters(path) || !path.contains('/'), "{path} is not listed");
+            files.push((path, content));
+        }
+        let found = recognise(&listing(&files)).pop().unwrap_or_else(|| panic!("{tests:?}"));
+        let last = found.stages[0].scripts.last().expect("a script");
+        assert!(last.ends_with(module), "{tests:?}: {last}");
+        assert!(found.reasons.iter().any(|reason| reason.contains(why)), "{:?}", found.reasons);
+    };
+    let init = ("pkg/__init__.py", "");
+    let inner = ("pkg/tests/__init__.py", "");
+    for mark in ["pyproject.toml", "mod.py"] {
+        let pytest = |path: &str| {
+            let why = format!("def test_… in {path}: pytest");
+            check(mark, &[init, inner, (path, PYTEST)], "-m pytest", &why);
+        };
+        pytest("pkg/tests/test_x.py");
+        pytest("pkg/test_x.py");
+        pytest("src/pkg/tests/test_x.py");
+        pytest("a/tests/b/test_x.py");
+        pytest("tests/x_test.py");
+        pytest("tests/test_mod.py");
+        let unittest = |path: &str, start: &str| {
+            let module = format!("-m unittest discover{start}");
+            check(mark, &[init, inner, (path, UNITTEST)], &module, "unittest");
+        };
+        unittest("pkg/tests/test_x.py", "");
+        unittest("pkg/test_x.py", "");
+        unittest("src/test_x.py", " -s src");
+        unittest("a/tests/b/test_x.py", " -s a/tests/b");
+    }
+    let last = |tests: &[(&str, &str)], why: &str| check("mod.py", tests, "-m pytest", why);
+    last(&[("tests/x_test.py", UNITTEST)], "unittest does not look for tests/x_test.py: pytest");
+    last(&[("my tests/test_x.py", UNITTEST)], "unittest does not look for my tests/test_x.py");
+    last(&[("a/test_x.py", UNITTEST), ("b/test_x.py", UNITTEST)], "would start in a, b: pytest");
+    let web = [("manage.py", ""), ("shop/tests/test_x.py", UNITTEST)];
+    check("pyproject.toml", &web, "python3 manage.py test", "manage.py");
+}
+
+#[test]
+fn what_is_built_or_installed_holds_no_tests() {
+    for folder in ["node_modules/a", "build/lib", "venv/lib", ".tox/py", "a/dist", "b.egg/b"] {
+        assert!(!matters(&format!("{folder}/test_x.py")), "{folder}");
+    }
+    let within = [("my/env/pyvenv.cfg", ""), ("my/env/lib/a/test_x.py", "def test_a(): ...\n")];
+    assert_eq!(recognise(&listing(&within)), Vec::new());
+    let told = |listing: &Listing| recognise(listing)[0].reasons[0].clone();
+    let mut listing = listing(&[("setup.py", ""), within[0], within[1]]);
+    assert_eq!(told(&listing), "no tests were found: every file is compiled instead");
+    listing.leave_rest_unseen();
+    assert!(told(&listing).starts_with("no tests were found among the files that were looked at"));
+}
+
+#[test]
+fn tests_further_down_say_less_than_another_language() {
+    let check = |file: &str, content: &str, name: &str| {
+        let tests = ("tools/test_x.py", "def test_a(): ...\n");
+        let names: Vec<&str> =
+            recognise(&listing(&[(file, content), tests])).iter().map(|it| it.name).collect();
+        assert_eq!(names, [name], "{file}");
+    };
+    check("Cargo.toml", "[package]\n", "rust");
+    check("Makefile", "test:\n\tpytest\n", "make");
+    check("Makefile", "deploy:\n\trsync\n", "python");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The repository that a command was started in: its root, its pipelines, its revision.
 
 use super::fault::{Fault, Id};
+use super::snapshot;
 use otto_core::plan::Revision;
-use otto_lang::conventions::{FOLDERS, Listing, glances, reads};
+use otto_lang::conventions::{FOLDERS, Listing, glances, matters, reads};
 use rustix::io::Errno;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -114,7 +115,8 @@ impl Repository {
         text_of(&self.root.join(path))
     }
 
-    /// What lies at its top, and in the folders of tests, for the conventions.
+    /// What lies at its top, in the folders of tests, and what matters further down, for the
+    /// conventions.
     ///
     /// # Errors
     /// When the folder or a file that matters cannot be read.
@@ -131,7 +133,27 @@ impl Repository {
             }
             listing.add(format!("{name}/"), "");
         }
+        // Whoever walks the tree would wait for a pipe here.
+        self.lossy(".gitignore")?;
+        self.list_further_down(&mut listing);
         Ok(listing)
+    }
+
+    /// Lists what matters wherever it lies, of the files that a run would have.
+    fn list_further_down(&self, listing: &mut Listing) {
+        let mut glances_left = MAX_NAMES;
+        for (seen, path) in snapshot::paths(self).enumerate() {
+            if seen == MAX_FILES {
+                listing.leave_rest_unseen();
+                return;
+            }
+            if !path.contains('/') || !matters(&path) {
+                continue;
+            }
+            glances_left = glances_left.saturating_sub(1);
+            let content = if glances_left > 0 { self.glance(&path) } else { String::new() };
+            listing.add(path, content);
+        }
     }
 
     /// Lists what lies in a folder and below it, as far as it can be read and is not too much.
@@ -204,8 +226,10 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// So much of a file of tests tells what runs it.
 const GLANCED_BYTES: u64 = 64 << 10;
-/// So many names are looked at in each folder of tests.
+/// So many names are looked at in each folder of tests, and so many files of tests are read.
 const MAX_NAMES: usize = 1000;
+/// So many files are looked at all in all.
+const MAX_FILES: usize = 100_000;
 
 /// Why a file was not read.
 enum NotRead {

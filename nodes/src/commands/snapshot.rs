@@ -93,6 +93,17 @@ pub(super) fn digest_of(repository: &Repository, patterns: &[String]) -> Result<
     Ok(hasher.finalize().to_hex().to_string())
 }
 
+/// The paths from the root of the files that a run would have, in their order; what cannot be read
+/// is left out.
+pub(super) fn paths(repository: &Repository) -> impl Iterator<Item = String> {
+    let root = repository.root.clone();
+    walk(repository).filter_map(Result::ok).filter_map(move |entry| {
+        let path = entry.path().strip_prefix(&root).ok()?.to_str()?;
+        let is_folder = entry.file_type().is_none_or(|kind| kind.is_dir());
+        (!is_folder).then(|| path.to_owned())
+    })
+}
+
 /// The files that count, in the order of their paths. Where the repository of git begins further
 /// up, the walk does too, because ignore files there count.
 fn walk(repository: &Repository) -> ignore::Walk {
