@@ -25,6 +25,10 @@ pub(super) fn misfit(
         (ValueType::List(item), Value::List(values)) => {
             values.iter().find_map(|value| misfit(value, item, environments))
         }
+        (ValueType::Text | ValueType::Script, Value::Text(text)) if text.contains('\0') => {
+            let message = "no step can be given a text with the character NUL".to_owned();
+            Some((Id::BadSetting, message, None))
+        }
         (ValueType::Text | ValueType::Script, Value::Text(_))
         | (ValueType::Number, Value::Number(_))
         | (ValueType::Boolean, Value::Boolean(_)) => None,

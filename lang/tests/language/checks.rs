@@ -44,6 +44,15 @@ fn what_does_not_depend_on_it_is() {
     finds("steps { echo \"${params.traget}\" }", &["OTTO0302"]);
 }
 
+/// No process can be given it, in its arguments or its environment.
+#[test]
+fn the_character_nul_stands_in_no_text() {
+    finds("settings { A = 'a\0b' } steps { sh 'x' }", &["OTTO0309"]);
+    finds("steps { echo 'a\0b' }", &["OTTO0309"]);
+    finds("steps { sh 'a\0b' }", &["OTTO0309"]);
+    finds("settings { A = 'b' } steps { echo \"${settings.A}\0\" }", &["OTTO0309"]);
+}
+
 #[test]
 fn a_value_that_is_given_is_checked() {
     finds("//: param jobs=four\nsteps { sh 'x' }", &["OTTO0603"]);
