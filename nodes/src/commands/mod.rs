@@ -13,6 +13,7 @@
 //!
 //! Standard output holds data only; everything else goes to standard error.
 
+mod agents;
 mod ansi;
 mod cancel;
 mod check;

@@ -1,8 +1,9 @@
 //! `otto nodes`: the nodes and agents of the cluster, and how many of them may be lost.
 
+use super::agents::Agents;
 use super::fault::{Exit, Fault, Id};
 use super::screen::Paint;
-use super::{Context, clock, session};
+use super::{Context, agents, clock, session};
 use crate::rpc::cluster::{ChangeMember, ClusterAgent, ClusterView, NodeView};
 use clap::{Args, Subcommand};
 use otto_core::cluster::state::{Standing, Wanted};
@@ -52,7 +53,11 @@ impl Nodes {
             let client = session::connect(context).await?;
             let view = client.cluster().await.map_err(session::refusal)?;
             let change = match self.what {
-                None | Some(What::List) => return show(context, &view),
+                None | Some(What::List) => {
+                    let seen = agents::seen(&client, &view).await;
+                    let agents = Agents::of(&view, seen.as_deref(), clock::now());
+                    return show(context, &view, &agents);
+                }
                 Some(What::Drain { node }) => ChangeMember::Drain(node),
                 Some(What::Resume { node }) => ChangeMember::Resume(node),
                 Some(What::Remove { member }) => removal(&view, &member)?,
@@ -101,20 +106,20 @@ fn granted(view: &ClusterView, change: ChangeMember) -> String {
     }
 }
 
-fn show(context: &Context, view: &ClusterView) -> Result<Exit, Fault> {
+fn show(context: &Context, view: &ClusterView, agents: &Agents<'_>) -> Result<Exit, Fault> {
     if context.json {
-        context.screen.data(format!("{}\n", page(view)))?;
+        context.screen.data(format!("{}\n", page(view, agents)))?;
         return Ok(Exit::Done);
     }
-    context.screen.data(table(view, context.screen.out))?;
-    for warning in warnings(view) {
+    context.screen.data(table(view, agents, context.screen.out))?;
+    for warning in warnings(view, agents) {
         context.screen.tell(format!("{} {warning}", context.screen.err.warning("warning:")));
     }
     Ok(Exit::Done)
 }
 
 /// One line for each node, then the agents, then what may be lost.
-fn table(view: &ClusterView, paint: Paint) -> String {
+fn table(view: &ClusterView, agents: &Agents<'_>, paint: Paint) -> String {
     let name_width = view.nodes.iter().map(|node| node.name.chars().count()).max().unwrap_or(0);
     let states: Vec<String> = view.nodes.iter().map(state).collect();
     let state_width = states.iter().map(|state| state.chars().count()).max().unwrap_or(0);
@@ -129,18 +134,13 @@ fn table(view: &ClusterView, paint: Paint) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    let names: Vec<&str> = view.agents.iter().map(|agent| agent.name.as_str()).collect();
-    let agents = match names.len() {
-        0 => "no agents".to_owned(),
-        1..=8 => format!("agents: {}", names.join(", ")),
-        many => format!("agents: {}, and {} more", names[..8].join(", "), many - 8),
-    };
+    text.push_str(&agents.lines(paint));
     let survival = view.survival.to_string();
     let survival =
         if view.survival.is_worrying() { paint.warning(&survival) } else { paint.good(&survival) };
     let survives = view.survival.losses.is_some_and(|losses| losses > 0);
     let store = if survives && !view.shared_store { ONE_COPY } else { "" };
-    text + &format!("{agents}\n{survival}{store}\n")
+    text + &format!("{survival}{store}\n")
 }
 
 /// What becomes of logs and artifacts when a node is lost, where no store is shared by all.
@@ -168,6 +168,7 @@ fn state(node: &NodeView) -> String {
     }
     match node.wanted {
         Wanted::Serve => {}
+        Wanted::Drain if node.live.leads > 0 => parts.push("drains".to_owned()),
         Wanted::Drain => parts.push("drained".to_owned()),
         Wanted::Leave { .. } => parts.push("leaves for good".to_owned()),
     }
@@ -175,7 +176,7 @@ fn state(node: &NodeView) -> String {
 }
 
 /// What somebody should do something about.
-fn warnings(view: &ClusterView) -> Vec<String> {
+fn warnings(view: &ClusterView, agents: &Agents<'_>) -> Vec<String> {
     let survival = view.survival.advice();
     let lost = |node: &&NodeView| !node.live.reachable;
     let lost = view.nodes.iter().filter(lost).map(|it| {
@@ -188,10 +189,11 @@ fn warnings(view: &ClusterView) -> Vec<String> {
     });
     let possible = Some(view.possible_level()).filter(|level| *level > view.level);
     let level = possible.map(|to| format!("the level can be raised to {to}: otto upgrade --raise"));
-    recalled.into_iter().chain(survival).chain(lost).chain(level).collect()
+    let agents = agents.warning();
+    recalled.into_iter().chain(survival).chain(lost).chain(agents).chain(level).collect()
 }
 
-fn page(view: &ClusterView) -> Value {
+fn page(view: &ClusterView, agents: &Agents<'_>) -> Value {
     let node = |node: &NodeView| {
         json!({
             "node": node.node.to_string(),
@@ -208,38 +210,43 @@ fn page(view: &ClusterView) -> Value {
             "certificate_until": clock::for_programs(node.certificate_until),
         })
     };
-    let agent = |agent: &ClusterAgent| {
-        json!({
-            "agent": agent.agent,
-            "name": agent.name,
-            "joined": clock::for_programs(agent.joined),
-            "certificate_until": clock::for_programs(agent.certificate_until),
-        })
-    };
     json!({
         "cluster": view.cluster,
         "shards": view.shards,
         "level": view.level,
         "nodes": view.nodes.iter().map(node).collect::<Vec<_>>(),
-        "agents": view.agents.iter().map(agent).collect::<Vec<_>>(),
+        "agents": agents.page(),
         "voters": view.survival.voters,
         "reachable_voters": view.survival.reachable,
         "survivable_losses": view.survival.losses,
         "shared_store": view.shared_store,
         "recalled_by": view.recalled_by.map(|node| node.to_string()),
-        "warnings": warnings(view),
+        "warnings": warnings(view, agents),
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{page, removal, table, warnings};
+pub(super) mod tests {
+    use super::removal;
+    use crate::commands::agents::Agents;
     use crate::commands::screen::Paint;
     use crate::rpc::cluster::{ChangeMember, ClusterAgent, ClusterView, Live, NodeView};
     use otto_core::cluster::state::{Levels, Standing, Wanted};
     use otto_core::cluster::survival::Survival;
     use otto_core::ids::{AgentId, ClusterId, KeyId, NodeId};
     use otto_core::time::Timestamp;
+
+    fn unasked(view: &ClusterView) -> Agents<'_> {
+        Agents::of(view, None, Timestamp(0))
+    }
+
+    fn table(view: &ClusterView, paint: Paint) -> String {
+        super::table(view, &unasked(view), paint)
+    }
+
+    fn warnings(view: &ClusterView) -> Vec<String> {
+        super::warnings(view, &unasked(view))
+    }
 
     fn node(number: u64, standing: Standing, wanted: Wanted, live: Live) -> NodeView {
         NodeView {
@@ -270,7 +277,7 @@ mod tests {
         }
     }
 
-    fn healthy() -> ClusterView {
+    pub(in crate::commands) fn healthy() -> ClusterView {
         let live = |leads, lag| Live { reachable: true, leads, lag, silent_ms: 0 };
         let nodes = vec![
             node(1, Standing::Voter, Wanted::Serve, live(5, 0)),
@@ -336,7 +343,7 @@ survives the loss of 1 node
             assert!(warning.contains(part), "{part:?} is missing in {warnings:?}");
         }
         assert_eq!(warnings.len(), 4, "{warnings:?}");
-        let page = page(&view);
+        let page = super::page(&view, &unasked(&view));
         assert_eq!(page["survivable_losses"], serde_json::Value::Null);
         assert_eq!(page["nodes"][3]["leaving"], true);
         assert_eq!(page["nodes"][0]["node"], "n1");
