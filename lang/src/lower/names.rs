@@ -49,7 +49,7 @@ impl Names {
     }
 
     /// The path of a new stage: the names that the author gave, from the outside in. Where an
-    /// earlier stage has it, the name of the group around this one keeps them apart.
+    /// earlier stage has it, the name of the group around this one keeps them apart, or a number.
     pub(super) fn path(&mut self, stages: &[Stage], holder: StageId, name: &str) -> String {
         let mut named = holder;
         while is_group(stages, named)
@@ -65,7 +65,13 @@ impl Names {
         if named != holder && self.paths.contains(&path) {
             path = within(holder);
         }
-        self.paths.insert(path.clone());
+        let whole = path.clone();
+        let mut number = 1_u32;
+        // A name may hold a slash, and a stage beside a group be called as one in it.
+        while !self.paths.insert(path.clone()) {
+            number += 1;
+            path = format!("{whole}-{number}");
+        }
         path
     }
 
