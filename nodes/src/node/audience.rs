@@ -3,6 +3,7 @@
 use super::place::Place;
 use super::report::Report;
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, Write};
 
 /// Who it is.
@@ -23,6 +24,18 @@ pub(super) struct Greeting {
 }
 
 impl Audience {
+    /// Keeps for whom the node was started: for a command that asks for it again when it has died,
+    /// or for a person.
+    pub(super) fn mark(self, place: &Place) -> io::Result<()> {
+        match self {
+            Self::Starter => fs::write(place.on_demand(), ""),
+            Self::Person => match fs::remove_file(place.on_demand()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                Ok(()) | Err(_) => Ok(()),
+            },
+        }
+    }
+
     /// Tells what keeps the node from working, or a starter how far it is.
     pub(super) fn tell(self, report: &Report) {
         let told = match (self, report) {

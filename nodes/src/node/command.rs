@@ -3,7 +3,7 @@
 use super::backup::{Backup, Restore};
 use super::build::this_build;
 use super::child::Role;
-use super::join::Join;
+use super::join::{Join, make_way};
 use super::lock::Lock;
 use super::place::Place;
 use super::residence::{Told, address};
@@ -151,8 +151,24 @@ impl Serve {
             (false, false) => (Lifetime::Service, Circle::Cluster(self.listening.told())),
         };
         let (objects, detached) = (self.listening.objects.clone(), self.detached);
+        let place = self.data.place()?;
+        if matches!(circle, Circle::Cluster(_)) {
+            self.take_over(&place)?;
+        }
         let serving = Serving { lifetime, circle, objects, detached };
-        Ok(serve(&self.data.place()?, serving))
+        Ok(serve(&place, serving))
+    }
+
+    /// Has a node make way that a command started here, and where nothing goes on.
+    fn take_over(&self, place: &Place) -> Result<(), Refused> {
+        if place.on_demand().exists() && place.lock("node").exists() {
+            let lock = Lock::try_take(&place.lock("node"))
+                .map_err(|error| Refused::at("write", &place.lock("node"), &error))?;
+            if lock.is_none() {
+                make_way(&self.data, place, |_| true)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::identity::files::Folder;
 use crate::identity::join::{Introduction, Member, join};
 use crate::identity::token::{Purpose, Token};
 use crate::replica::{Alone, Shards, ShardsConfig};
-use crate::rpc::api::{Stop, Stopped};
+use crate::rpc::api::{NodeStatus, Stop, Stopped};
 use crate::store::{self, Threads};
 use crate::wire::hello::Refused;
 use crate::wire::release::Release;
@@ -77,7 +77,7 @@ impl Join {
             .map_err(|error| Refused::at("write", &place.lock("node"), &error))?;
         let lock = match lock {
             Some(lock) => lock,
-            None => make_way(&self.data, place)?,
+            None => make_way(&self.data, place, |status| status.idle_ms.is_some())?,
         };
         let member = self.join(place, role, token)?;
         drop(lock);
@@ -123,11 +123,15 @@ impl Join {
 }
 
 /// Has a local node leave that is idle: `otto` started it, and nothing goes on there.
-fn make_way(data: &Data, place: &Place) -> Result<Lock, Refused> {
+pub(super) fn make_way(
+    data: &Data,
+    place: &Place,
+    is_local: impl Fn(&NodeStatus) -> bool,
+) -> Result<Lock, Refused> {
     in_runtime(async {
         let client = client(data)?;
         let status = client.status().await.map_err(|_| taken(place))?;
-        if status.idle_ms.is_none() {
+        if !is_local(&status) {
             return Err(taken(place));
         }
         let stop = Stop { pid: status.pid, busy_too: false, successor: None };

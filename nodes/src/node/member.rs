@@ -179,6 +179,20 @@ impl Node {
         Ok(node)
     }
 
+    /// What tells the cluster of this start.
+    fn census(&self, citizen: &Citizen, address: &str, config: &ControlConfig) -> Census {
+        Census {
+            me: self.me,
+            begun: self.begun.clone(),
+            address: address.to_owned(),
+            identity: self.identity.clone(),
+            admission: citizen.admission(),
+            known: citizen.known(),
+            routes: Arc::clone(&self.routes),
+            build: config.build.clone(),
+        }
+    }
+
     /// Takes part in the cluster until there is a reason to leave.
     async fn take_part(
         &self,
@@ -202,16 +216,7 @@ impl Node {
         let Outside { clock, chance, .. } = outside.clone();
         let reception = Arc::clone(&citizen.membership.reception);
         let address = greeting.address.clone();
-        let census = Census {
-            me: self.me,
-            begun: self.begun.clone(),
-            address: address.clone(),
-            identity: self.identity.clone(),
-            admission: citizen.admission(),
-            known: citizen.known(),
-            routes: Arc::clone(&self.routes),
-            build: config.build.clone(),
-        };
+        let census = self.census(&citizen, &address, &config);
         let membership = Some(citizen.membership.clone());
         let outside =
             Outside { membership, neighbours: Some(citizen.neighbours.clone()), ..outside };

@@ -115,6 +115,13 @@ impl Place {
         self.data.join(format!("{name}.lock"))
     }
 
+    /// The file that is there as long as a node belongs here that was started on demand, for a
+    /// command: also when it has died. Who is told to leave takes it away.
+    #[must_use]
+    pub fn on_demand(&self) -> PathBuf {
+        self.data.join("on-demand")
+    }
+
     /// Where the node listens: in the data folder, or in a short folder of this user's own where
     /// that path would be too long for a socket.
     #[must_use]

@@ -181,6 +181,7 @@ impl Node {
             Audience::Person => Report::Trouble(taken(place)),
         })?;
         lock.sign().map_err(|error| at("write", &path, &error))?;
+        audience.mark(place).map_err(|error| at("write", &place.on_demand(), &error))?;
         let residence = circle.residence(place).map_err(Report::Trouble)?;
         trace::begin(&place.traces(), "otto-node")
             .map_err(|error| at("write to", &place.traces(), &error))?;
@@ -344,7 +345,12 @@ impl Node {
                     ward.trouble = Some(trouble);
                     ward.is_out = true;
                 }
-                Report::Leave => self.leaving = true,
+                Report::Leave => {
+                    self.leaving = true;
+                    // Who follows a run here sees that before the socket is closed, and leaves it
+                    // to others to start a node again.
+                    fs::remove_file(self.place.on_demand()).ok();
+                }
                 Report::Successor { path, build } => {
                     tracing::info!(path = %path.display(), %build, "control goes on from another image");
                     self.image = Some(path);
@@ -462,7 +468,8 @@ pub(super) fn taken(place: &Place) -> Refused {
         Lock::signature(&place.lock("node")).map_or(String::new(), |pid| format!(" ({pid})"));
     Refused::trouble(
         format!("failed to use {}: another node uses it{holder}", place.data().display()),
-        "end that one with `otto-node stop`, or name another folder with --data",
+        "end that one with `otto-node stop` (--busy where runs are unfinished), or name another \
+         folder with --data",
     )
 }
 

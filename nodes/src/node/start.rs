@@ -5,7 +5,7 @@ use super::lock::Lock;
 use super::place::Place;
 use super::report::{Report, Reports};
 use crate::client::{Client, ClientError};
-use crate::network::{ConnectError, Connector, Stream};
+use crate::network::{ConnectError, Connector, SharedConnector, Stream};
 use crate::rpc::api::{Stop, Stopped, Successor};
 use crate::wire::hello::Refused;
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -29,6 +30,9 @@ pub struct LocalNode {
     place: Place,
     /// Otto's executable image; `None` connects to a running node only.
     image: Option<PathBuf>,
+    /// A node was met. One that somebody stops from then on, or runs as a service, is theirs to
+    /// start again.
+    met: AtomicBool,
 }
 
 /// The variable that says how long the local node stays when nothing is to be done.
@@ -51,6 +55,9 @@ pub fn idle_time() -> Result<Option<Span>, Refused> {
 const START: Duration = Duration::from_secs(20);
 /// The pause while somebody else starts the node, or an older one leaves.
 const TURN: Duration = Duration::from_millis(2);
+/// What a command waits for whose node was stopped.
+const STOPPED: &str =
+    "the node here was stopped: `otto-node serve`, or the next `otto` command, starts it";
 
 impl LocalNode {
     /// The node at this place, started from the image of this process.
@@ -62,13 +69,13 @@ impl LocalNode {
     /// The node at this place, started from this file. It must be Otto's image.
     #[must_use]
     pub fn from_image(place: Place, image: PathBuf) -> Self {
-        Self { place, image: Some(image) }
+        Self { place, image: Some(image), met: AtomicBool::new(false) }
     }
 
     /// The node at this place, where one is running.
     #[must_use]
     pub fn running(place: Place) -> Self {
-        Self { place, image: None }
+        Self { place, image: None, met: AtomicBool::new(false) }
     }
 
     async fn try_connect(&self) -> io::Result<Option<Stream>> {
@@ -88,8 +95,18 @@ impl LocalNode {
         }
     }
 
+    /// Whether the node that was met is away because somebody wants it so.
+    fn was_stopped(&self) -> bool {
+        // Where not even its lock is there, the whole folder is gone, and no stop was that.
+        let (lock, on_demand) = (self.place.lock("node"), self.place.on_demand());
+        self.met.load(Ordering::Relaxed) && lock.exists() && !on_demand.exists()
+    }
+
     /// Starts the node, unless somebody else does so first.
     async fn start(&self, image: &PathBuf) -> Result<Stream, ConnectError> {
+        if self.was_stopped() {
+            return Err(io::Error::other(STOPPED).into());
+        }
         idle_time().map_err(ConnectError::Final)?;
         self.place.make().map_err(ConnectError::Final)?;
         let path = self.place.lock("start");
@@ -188,7 +205,9 @@ impl Read for Output<'_> {
 pub async fn local_client(place: Place) -> Result<Client, ClientError> {
     let local = |source| ClientError::Local { what: "look at otto's own image".into(), source };
     let ours = this_build().map_err(local)?;
-    let client = Client::new(Arc::new(LocalNode::new(place)), ours.clone());
+    let node = Arc::new(LocalNode::new(place));
+    let connector: SharedConnector = node.clone();
+    let client = Client::new(connector, ours.clone());
     let mut asked = BTreeSet::new();
     let until = Instant::now() + START;
     while Instant::now() < until {
@@ -211,6 +230,7 @@ pub async fn local_client(place: Place) -> Result<Client, ClientError> {
         client.disconnect().await;
         tokio::time::sleep(TURN).await;
     }
+    node.met.store(true, Ordering::Relaxed);
     Ok(client)
 }
 

@@ -31,7 +31,11 @@ impl Victim {
             Self::Control => role("otto-control"),
             Self::Agent => role("otto-agent"),
             Self::Launcher => role("otto-launcher"),
-            Self::Node => return drop(world.succeed("otto-node stop --busy")),
+            Self::Node => {
+                world.succeed("otto-node stop --busy");
+                // Who watches does not undo that; whoever comes next does.
+                return drop(world.succeed("otto runs"));
+            }
             Self::All => {
                 let node = node.into_iter().map(|process| process.pid);
                 std::iter::once(command.pid()).chain(node).collect()
