@@ -10,10 +10,12 @@ use otto_core::time::{Span, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long the agents are worth waiting for: the nodes are shown without them, too.
 const WORTH: Duration = Duration::from_secs(3);
+/// The pause before they are asked for again where none was there.
+const PAUSE: Duration = Duration::from_millis(250);
 /// An agent that holds nothing asks for work every five seconds at least.
 const SILENCE: Span = Span::seconds(12);
 /// So many names fit into a line.
@@ -50,7 +52,21 @@ pub(super) async fn seen(client: &Client, view: &ClusterView) -> Option<Vec<Agen
         return None;
     }
     let client = client.clone().patience(WORTH);
-    timeout(WORTH, client.agents()).await.ok()?.ok()
+    let mut last = None;
+    let until_one_is_there = async {
+        loop {
+            last = Some(client.agents().await.ok()?);
+            let is_there = |agent: &AgentView| agent.bidding || !agent.leases.is_empty();
+            if view.agents.is_empty() || last.iter().flatten().any(is_there) {
+                return Some(());
+            }
+            // A node that has just begun has not heard of the agents yet.
+            sleep(PAUSE).await;
+        }
+    };
+    // Where none came, that is what is known.
+    timeout(WORTH, until_one_is_there).await.ok();
+    last
 }
 
 impl<'v> Agents<'v> {
