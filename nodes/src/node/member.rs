@@ -261,7 +261,7 @@ impl Node {
         };
         if ended.is_ok() {
             // Others are answered meanwhile: an heir may need this node's vote.
-            let cluster = Arc::clone(&known.borrow());
+            let cluster = self.remembered().map_or_else(|| Arc::clone(&known.borrow()), Arc::new);
             tokio::select! {
                 biased;
                 () = part(self.me, &self.shards, &cluster, &self.links) => {}
@@ -289,10 +289,15 @@ impl Node {
         citizen.map_err(|error| trouble(&error.to_string()))
     }
 
+    /// The cluster as this node's own copy of it is now.
+    fn remembered(&self) -> Option<Cluster> {
+        let head = self.shards.glimpse(ShardId::META).of(EntityId::CLUSTER).ok()?;
+        Cluster::from_head(head.as_ref().map(|stored| &stored.head)).ok()
+    }
+
     /// Why the others do not let this node in any more, as the first of them says that answers.
     async fn is_removed(&self, build: &Build) -> Option<String> {
-        let head = self.shards.glimpse(ShardId::META).of(EntityId::CLUSTER).ok()?;
-        let cluster = Cluster::from_head(head.as_ref().map(|stored| &stored.head)).ok()?;
+        let cluster = self.remembered()?;
         let others = cluster.nodes().filter(|(node, _)| *node != self.me);
         let mut asked: FuturesUnordered<_> = others
             .map(|(_, member)| {
@@ -302,6 +307,7 @@ impl Node {
             .collect();
         while let Some(answer) = asked.next().await {
             if let Some(answer) = answer {
+                tracing::info!(?answer, "asked whether this node was removed");
                 return answer.err();
             }
         }

@@ -147,8 +147,6 @@ const DEMAND_PAUSE: Duration = Duration::from_millis(250);
 const LONG_LIFE: Duration = Duration::from_secs(30);
 /// How long the node of a starter stays to say why it cannot work.
 const PARTING: Duration = Duration::from_secs(1);
-/// How long it stays when it has told somebody.
-const LAST_WORDS: Duration = Duration::from_millis(50);
 
 struct Node {
     place: Place,
@@ -407,7 +405,7 @@ impl Node {
         poll(&mut waits, Some(&now_or_never)).is_ok_and(|ready| ready > 0)
     }
 
-    /// Tells everybody who asks, for a moment, why the node does not come up.
+    /// Stays for a moment until somebody asks, and tells all who do why the node does not come up.
     fn part(&self, trouble: &Refused) {
         if self.audience == Audience::Person {
             return;
@@ -417,8 +415,9 @@ impl Node {
             let mut descriptors = [PollFd::new(&self.listener, PollFlags::IN)];
             let timeout = Timespec::try_from(end.saturating_sub(now())).ok();
             if poll(&mut descriptors, timeout.as_ref()).is_ok_and(|ready| ready > 0) {
+                // Whoever comes from now on starts another node, which looks for itself.
                 self.refuse_guests(trouble);
-                end = end.min(now() + LAST_WORDS);
+                end = now();
             }
         }
     }

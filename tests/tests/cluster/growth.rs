@@ -79,7 +79,9 @@ fn a_node_that_was_removed_while_it_was_down_never_says_that_it_is_ready() {
     for _ in 0..2 {
         let ended = city.run(3, "otto-node serve");
         assert_eq!(ended.code, Some(5), "{ended:?}");
-        assert!(!ended.stdout.contains("ready"), "{ended:?}");
+        let trace = city.data(3).join("traces/otto-control.log");
+        let trace = std::fs::read_to_string(trace).unwrap_or_default();
+        assert!(!ended.stdout.contains("ready"), "{ended:?}\n{trace}");
         let gone = "n3 was removed from this cluster";
         assert!(ended.stderr.contains(gone), "{ended:?}");
     }

@@ -37,6 +37,9 @@ fn a_node_that_is_stopped_lets_others_lead_first() {
         city.succeed(2, &format!("otto nodes drain {node}"));
     }
     city.await_monarchy("n1");
+    for node in ["n2", "n3"] {
+        city.succeed(1, &format!("otto nodes resume {node}"));
+    }
     city.terminate(1);
     assert!(handed_over() > stopped, "a signal ended it, and it left without a word");
     city.serve_again(1);

@@ -28,6 +28,7 @@ pub async fn part(me: NodeId, shards: &Shards, cluster: &Cluster, links: &PeerLi
     });
     let there: BTreeSet<NodeId> = join_all(asked).await.into_iter().flatten().chain([me]).collect();
     if cluster.survival(&there).losses.is_none() {
+        tracing::info!(?there, "too few of the others are there to lead in this node's place");
         return;
     }
     let heirs = heirs(me, &shards.views(), cluster, &there);
