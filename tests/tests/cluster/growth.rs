@@ -2,6 +2,7 @@
 
 use super::city::City;
 use crate::world::until;
+use serde_json::Value;
 
 /// The second run is held until somebody says so.
 const OTTOFILE: &str = r"
@@ -36,8 +37,7 @@ fn a_local_node_grows_into_three_with_a_run_in_flight() {
     let ended = run.ended();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(city.world.truth(), ["first", "last", "first", "last"]);
-    let runs: serde_json::Value =
-        serde_json::from_str(&city.succeed(3, "otto runs --json")).expect("JSON");
+    let runs: Value = serde_json::from_str(&city.succeed(3, "otto runs --json")).expect("JSON");
     let outcomes: Vec<_> = runs.as_array().expect("runs").iter().map(|it| &it["outcome"]).collect();
     assert_eq!(outcomes, ["success", "success"], "the node that was alone took its history along");
     city.end();
@@ -79,9 +79,7 @@ fn a_node_that_was_removed_while_it_was_down_never_says_that_it_is_ready() {
     for _ in 0..2 {
         let ended = city.run(3, "otto-node serve");
         assert_eq!(ended.code, Some(5), "{ended:?}");
-        let trace = city.data(3).join("traces/otto-control.log");
-        let trace = std::fs::read_to_string(trace).unwrap_or_default();
-        assert!(!ended.stdout.contains("ready"), "{ended:?}\n{trace}");
+        assert!(!ended.stdout.contains("ready"), "{ended:?}");
         let gone = "n3 was removed from this cluster";
         assert!(ended.stderr.contains(gone), "{ended:?}");
     }
@@ -107,12 +105,15 @@ fn an_agent_alone_works_for_the_cluster() {
     let said = city.serve_with(2, "otto-node serve", &[("PATH", &path)]);
     assert!(said.contains("agent"), "{said}");
     city.succeed(1, "otto run");
+    let mut words = said.split_whitespace();
+    let id = words.find(|word| *word == "agent").and_then(|_| words.next()).expect("who it is");
     let view = city.view(1);
-    let names = view["agents"].as_array().expect("agents").iter().map(|it| it["name"].as_str());
-    let names: Vec<&str> = names.map(|name| name.expect("a name")).collect();
-    let second = names.iter().find(|name| name.ends_with("-2"));
-    let second = second.unwrap_or_else(|| panic!("one machine has two agents: {names:?}"));
-    city.succeed(1, &format!("otto nodes remove {second}"));
+    let agents = view["agents"].as_array().expect("agents");
+    let is_it = |agent: &&Value| agent["agent"].as_str().is_some_and(|full| full.starts_with(id));
+    let it = agents.iter().find(is_it).unwrap_or_else(|| panic!("{id} is none of {agents:?}"));
+    let name = it["name"].as_str().expect("a name");
+    assert!(agents.iter().any(|agent| agent["name"] != name), "one machine has two agents");
+    city.succeed(1, &format!("otto nodes remove {name}"));
     let ended = city.ended(2);
     assert_eq!(ended.code, Some(5), "{ended:?}");
     assert!(ended.stderr.contains("was removed from this cluster"), "{ended:?}");
