@@ -102,7 +102,7 @@ pub const ALL: &[Planted<Bug>] = &[
     Planted::new(Bug::ReadsStale, "reads-stale", "I8", "lists lack the newest run", 20),
     Planted::new(Bug::ClocksUncompared, "clocks-uncompared", "I16", "clocks are not compared", 200)
         .among(3)
-        .found_by(85),
+        .found_by(89),
     Planted::new(
         Bug::DamageHidden,
         "damage-hidden",

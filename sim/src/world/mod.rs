@@ -58,7 +58,6 @@ pub const MARKS: &[&str] = &[
 ];
 /// The same, of clusters.
 pub const CLUSTER_MARKS: &[&str] = &[
-    "another node came to lead",
     "control processes cut off",
     "a leader was cut off one way",
     "all machines lost power",
