@@ -295,8 +295,8 @@ impl Node {
         Cluster::from_head(head.as_ref().map(|stored| &stored.head)).ok()
     }
 
-    /// Why the others do not let this node in any more, as the first of them says that knows it: one
-    /// that lets it in may not have heard yet.
+    /// Why the others do not let this node in any more, as the first of them says that knows it:
+    /// one that lets it in may not have heard yet.
     async fn is_removed(&self, build: &Build) -> Option<String> {
         let cluster = self.remembered()?;
         let others = cluster.nodes().filter(|(node, _)| *node != self.me);
