@@ -2,7 +2,7 @@
 //! and runs.
 //!
 //! Nothing goes wrong in these setups, so that their sizes are all that differs. What is measured
-//! is written as small tables ([`figure`]), which are drawn for the book ([`chart`]).
+//! is written as small tables ([`mod@figure`]), which are drawn for the book ([`chart`]).
 
 pub mod chart;
 pub mod figure;

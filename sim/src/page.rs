@@ -1,7 +1,7 @@
 //! A simulation as one page: time runs to the right, every host has a lane.
 //!
 //! The page holds what happened as data, and a small script that draws the part of it that is
-//! looked at; it needs nothing else: no network, no font. [`bars`] says what lasts, and where.
+//! looked at; it needs nothing else: no network, no font. `bars` says what lasts, and where.
 
 mod bars;
 
